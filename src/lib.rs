@@ -2,5 +2,11 @@
 #![forbid(unsafe_code)]
 
 pub mod aof;
+pub mod command;
 pub mod config;
+pub mod error;
 pub mod keyspace;
+pub mod number;
+pub mod resp;
+pub mod server;
+pub mod session;

@@ -1,1 +1,5 @@
 //! Lists.
+
+/// A list.
+#[derive(Clone, Debug, Default)]
+pub struct List {}

@@ -1,1 +1,5 @@
 //! Streams.
+
+/// A stream.
+#[derive(Clone, Debug, Default)]
+pub struct Stream {}

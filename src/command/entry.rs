@@ -1,0 +1,305 @@
+//! A command's entry in the table: everything there is to know about it but its code.
+
+use bitflags::bitflags;
+
+use super::Handler;
+use crate::resp::Args;
+
+/// One command or subcommand. Documentation fields follow the wording users know from the Redis manual.
+#[derive(Debug)]
+pub struct Command {
+    /// Lower case; a subcommand's own name without its container's.
+    pub name: &'static str,
+    /// For a subcommand `container|name`, else the name: how errors and statistics call it.
+    pub full_name: &'static str,
+    /// The Redis version that introduced it.
+    pub since: &'static str,
+    /// The exact number of arguments, name included, or minus the least number.
+    pub arity: i8,
+    /// How it behaves.
+    pub flags: Flags,
+    /// ACL categories beyond those that follow from `flags` and `group`.
+    pub categories: Categories,
+    /// Where its keys stand.
+    pub keys: &'static [KeySpec],
+    /// Its family in the documentation.
+    pub group: Group,
+    /// What it does, in a sentence.
+    pub summary: &'static str,
+    /// What it costs.
+    pub complexity: &'static str,
+    /// Its arguments, as the manual writes them: `key element [element ...]`.
+    pub syntax: &'static str,
+    /// Commands of their own behind a first word (`CLIENT LIST`). Then `handler` answers when it stands alone.
+    pub subcommands: &'static [Command],
+    /// Its code.
+    pub handler: Handler,
+}
+
+bitflags! {
+    /// How a command behaves. Names and meanings are those of `COMMAND INFO`, but for the last ones.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Flags: u32 {
+        /// May change keys.
+        const WRITE = 1 << 0;
+        /// Reads keys and changes none.
+        const READONLY = 1 << 1;
+        /// Makes data grow: refused when `maxmemory` is reached.
+        const DENYOOM = 1 << 2;
+        /// For administrators.
+        const ADMIN = 1 << 3;
+        /// About publish/subscribe.
+        const PUBSUB = 1 << 4;
+        /// Not from scripts.
+        const NOSCRIPT = 1 << 5;
+        /// May wait.
+        const BLOCKING = 1 << 6;
+        /// Allowed while the log is being loaded.
+        const LOADING = 1 << 7;
+        /// Allowed before authentication.
+        const NO_AUTH = 1 << 8;
+        /// Takes constant or logarithmic time.
+        const FAST = 1 << 9;
+        /// Allowed while replicas are stale; for clients that look.
+        const STALE = 1 << 10;
+        /// Keys depend on more than positions.
+        const MOVABLEKEYS = 1 << 11;
+        /// Not inside `MULTI`.
+        const NO_MULTI = 1 << 12;
+        /// Not in the slow log.
+        const SKIP_SLOWLOG = 1 << 13;
+        /// Not shown by `MONITOR`.
+        const SKIP_MONITOR = 1 << 14;
+        /// Touches keys it does not name, or all of them: takes every shard. Not a flag of Redis.
+        const WHOLE = 1 << 24;
+    }
+}
+
+bitflags! {
+    /// ACL categories that do not follow from a command's flags and group.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Categories: u32 {
+        /// `@keyspace`: about keys, whatever they hold.
+        const KEYSPACE = 1 << 0;
+        /// `@connection`.
+        const CONNECTION = 1 << 1;
+        /// `@dangerous`.
+        const DANGEROUS = 1 << 2;
+    }
+}
+
+/// A command's family in the documentation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Keys of any type.
+    Generic,
+    /// Strings.
+    String,
+    /// Lists.
+    List,
+    /// Streams.
+    Stream,
+    /// Connections.
+    Connection,
+    /// The server itself.
+    Server,
+    /// Transactions.
+    Transactions,
+}
+
+impl Group {
+    /// The family's name in `COMMAND DOCS`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Group::Generic => "generic",
+            Group::String => "string",
+            Group::List => "list",
+            Group::Stream => "stream",
+            Group::Connection => "connection",
+            Group::Server => "server",
+            Group::Transactions => "transactions",
+        }
+    }
+}
+
+/// Where some of a command's keys stand and what it does to them, in the terms of Redis 7's key specifications.
+#[derive(Clone, Copy, Debug)]
+pub struct KeySpec {
+    /// Where to begin.
+    pub begin: Begin,
+    /// Which arguments from there on are keys.
+    pub find: Find,
+    /// What is done to them.
+    pub access: Access,
+}
+
+/// Where the keys begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// At an argument's number.
+    Index(usize),
+    /// After a keyword, looked for from an argument's number on.
+    Keyword(&'static str, usize),
+}
+
+/// Which arguments from the beginning on are keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Find {
+    /// Every `step`-th up to `last`, which counts from the beginning, or if negative from the end of the
+    /// arguments (-1 is the last). `limit` above 1 means: only that fraction of the arguments (2: half).
+    Range {
+        /// The last key.
+        last: isize,
+        /// The distance between keys.
+        step: usize,
+        /// The fraction, or 0.
+        limit: usize,
+    },
+    /// As many as the argument at the beginning says, starting right after it.
+    Counted,
+}
+
+bitflags! {
+    /// What a command does to a key.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Access: u16 {
+        /// Reads it.
+        const RO = 1 << 0;
+        /// Reads and changes it.
+        const RW = 1 << 1;
+        /// Overwrites it without reading.
+        const OW = 1 << 2;
+        /// Removes it.
+        const RM = 1 << 3;
+        /// Returns or uses the value.
+        const ACCESS = 1 << 4;
+        /// Changes the value.
+        const UPDATE = 1 << 5;
+        /// Adds to the value.
+        const INSERT = 1 << 6;
+        /// Removes from the value.
+        const DELETE = 1 << 7;
+    }
+}
+
+impl KeySpec {
+    /// One key, the argument after the name.
+    #[must_use]
+    pub const fn first(access: Access) -> KeySpec {
+        KeySpec::at(1, access)
+    }
+
+    /// One key at an argument's number.
+    #[must_use]
+    pub const fn at(index: usize, access: Access) -> KeySpec {
+        KeySpec { begin: Begin::Index(index), find: Find::Range { last: 0, step: 1, limit: 0 }, access }
+    }
+
+    /// Keys from argument `first` to `last` (negative: from the end), every `step`-th.
+    #[must_use]
+    pub const fn range(first: usize, last: isize, step: usize, access: Access) -> KeySpec {
+        // A first argument that is the only possible one needs no special case: the range ends where it begins.
+        KeySpec { begin: Begin::Index(first), find: Find::Range { last, step, limit: 0 }, access }
+    }
+
+    /// As many keys as argument `at` says, following it.
+    #[must_use]
+    pub const fn counted(at: usize, access: Access) -> KeySpec {
+        KeySpec { begin: Begin::Index(at), find: Find::Counted, access }
+    }
+
+    /// The first half of what follows a keyword (`XREAD … STREAMS key… id…`).
+    #[must_use]
+    pub const fn half_after(keyword: &'static str, from: usize, access: Access) -> KeySpec {
+        KeySpec {
+            begin: Begin::Keyword(keyword, from),
+            find: Find::Range { last: -1, step: 1, limit: 2 },
+            access,
+        }
+    }
+
+    /// The numbers of the arguments that are keys; empty when the request is malformed, which its handler says.
+    #[must_use]
+    pub fn positions(&self, args: Args<'_>) -> std::iter::StepBy<std::ops::Range<usize>> {
+        let none = (0..0).step_by(1);
+        let begin = match self.begin {
+            Begin::Index(index) => index,
+            Begin::Keyword(word, from) => {
+                let found = (from..args.len()).find(|at| args[*at].eq_ignore_ascii_case(word.as_bytes()));
+                match found {
+                    Some(at) => at + 1,
+                    None => return none,
+                }
+            }
+        };
+        if begin >= args.len() {
+            return none;
+        }
+        let (first, end, step) = match self.find {
+            Find::Counted => {
+                let count =
+                    std::str::from_utf8(&args[begin]).ok().and_then(|text| text.parse::<usize>().ok());
+                let first = begin + 1;
+                match count {
+                    Some(count) if count <= args.len() - first => (first, first + count, 1),
+                    _ => return none,
+                }
+            }
+            Find::Range { last, step, limit } if limit > 1 => {
+                let rest = args.len().saturating_add_signed(last + 1) - begin;
+                (begin, begin + rest / limit, step)
+            }
+            Find::Range { last, step, .. } if last < 0 => {
+                (begin, args.len().saturating_add_signed(last + 1), step)
+            }
+            Find::Range { last, step, .. } => {
+                (begin, (begin + last.unsigned_abs() + 1).min(args.len()), step)
+            }
+        };
+        (first..end.max(first)).step_by(step)
+    }
+}
+
+impl Command {
+    /// What fields are when an entry does not say.
+    pub const DEFAULT: Command = Command {
+        name: "",
+        full_name: "",
+        since: "1.0.0",
+        arity: 1,
+        flags: Flags::empty(),
+        categories: Categories::empty(),
+        keys: &[],
+        group: Group::Generic,
+        summary: "",
+        complexity: "O(1)",
+        syntax: "",
+        subcommands: &[],
+        handler: |_, _| unreachable!("every entry of the table names its handler"),
+    };
+
+    /// How errors and statistics call it.
+    #[must_use]
+    pub fn full_name(&self) -> &'static str {
+        if self.full_name.is_empty() { self.name } else { self.full_name }
+    }
+
+    /// Whether this many arguments are right.
+    #[must_use]
+    pub fn accepts(&self, args: usize) -> bool {
+        let arity = usize::from(self.arity.unsigned_abs());
+        if self.arity < 0 { args >= arity } else { args == arity }
+    }
+
+    /// The numbers of all arguments that are keys.
+    pub fn key_positions(&self, args: Args<'_>) -> impl Iterator<Item = usize> {
+        self.keys.iter().flat_map(move |spec| spec.positions(args))
+    }
+
+    /// Whether it may change keys.
+    #[must_use]
+    pub fn writes(&self) -> bool {
+        self.flags.contains(Flags::WRITE)
+    }
+}

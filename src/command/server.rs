@@ -1,0 +1,6 @@
+//! server commands.
+
+use super::entry::Command;
+
+/// The family's table.
+pub(super) const COMMANDS: &[Command] = &[];

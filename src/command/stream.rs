@@ -1,0 +1,6 @@
+//! stream commands.
+
+use super::entry::Command;
+
+/// The family's table.
+pub(super) const COMMANDS: &[Command] = &[];

@@ -1,0 +1,6 @@
+//! string commands.
+
+use super::entry::Command;
+
+/// The family's table.
+pub(super) const COMMANDS: &[Command] = &[];

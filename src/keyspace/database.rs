@@ -1,0 +1,214 @@
+//! One numbered database of one shard: keys in a slab, found through a hash table, with their expiry times.
+//!
+//! Keys stay in their slab entry for as long as they live. That is what makes a `SCAN` cursor a plain number:
+//! a key that is there from the first call to the last is met exactly once, whatever comes and goes around it.
+
+use std::collections::BTreeSet;
+use std::hash::BuildHasher;
+
+use ahash::RandomState;
+use hashbrown::HashTable;
+use slab::Slab;
+
+use super::value::Value;
+
+/// Keys and values of one database in one shard.
+#[derive(Debug)]
+pub struct Database {
+    index: HashTable<u32>,
+    entries: Slab<Entry>,
+    /// Expiry time and place of each key that has one, soonest first.
+    deadlines: BTreeSet<(i64, u32)>,
+    hasher: RandomState,
+}
+
+#[derive(Debug)]
+struct Entry {
+    key: Box<[u8]>,
+    value: Value,
+    /// Milliseconds since the Unix epoch; [`NEVER`] for none.
+    expires_ms: i64,
+    /// When the key was last used: milliseconds since the Unix epoch.
+    used_ms: i64,
+}
+
+const NEVER: i64 = i64::MAX;
+
+impl Database {
+    /// An empty database. `hasher` must be seeded at random: key names come from strangers.
+    #[must_use]
+    pub fn new(hasher: RandomState) -> Database {
+        Database { index: HashTable::new(), entries: Slab::new(), deadlines: BTreeSet::new(), hasher }
+    }
+
+    /// How many keys there are, expired ones that nobody has removed yet included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is no key.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// How many keys have an expiry time.
+    #[must_use]
+    pub fn expiring(&self) -> usize {
+        self.deadlines.len()
+    }
+
+    /// The key's value.
+    #[must_use]
+    pub fn get(&self, key: &[u8]) -> Option<&Value> {
+        self.find(key).map(|at| &self.entries[at].value)
+    }
+
+    /// The key's value, to be changed in place.
+    pub fn get_mut(&mut self, key: &[u8]) -> Option<&mut Value> {
+        self.find(key).map(|at| &mut self.entries[at].value)
+    }
+
+    /// The key's value; if there is no such key, it is made with what `value` returns.
+    pub fn get_or_insert_with(&mut self, key: &[u8], value: impl FnOnce() -> Value) -> &mut Value {
+        let at = match self.find(key) {
+            Some(at) => at,
+            None => self.create(key, value()),
+        };
+        &mut self.entries[at].value
+    }
+
+    /// Sets the key, expiry time cleared, and returns what it held.
+    pub fn insert(&mut self, key: &[u8], value: Value) -> Option<Value> {
+        match self.find(key) {
+            None => {
+                self.create(key, value);
+                None
+            }
+            Some(at) => {
+                self.set_deadline(at, NEVER);
+                Some(std::mem::replace(&mut self.entries[at].value, value))
+            }
+        }
+    }
+
+    /// Removes the key and returns what it held.
+    pub fn remove(&mut self, key: &[u8]) -> Option<Value> {
+        let hash = self.hasher.hash_one(key);
+        let entries = &self.entries;
+        let slot = self.index.find_entry(hash, |at| *entries[*at as usize].key == *key).ok()?;
+        let (at, _) = slot.remove();
+        self.set_deadline(at as usize, NEVER);
+        let entry = self.entries.remove(at as usize);
+        if self.entries.is_empty() {
+            // A queue that ran full once should not keep its high-water mark.
+            self.entries = Slab::new();
+            self.index = HashTable::new();
+        }
+        Some(entry.value)
+    }
+
+    /// When the key expires: milliseconds since the Unix epoch, `None` for never or no such key.
+    #[must_use]
+    pub fn expiry(&self, key: &[u8]) -> Option<i64> {
+        self.find(key).map(|at| self.entries[at].expires_ms).filter(|at| *at != NEVER)
+    }
+
+    /// Sets or clears the key's expiry time. Returns whether there is such a key.
+    pub fn set_expiry(&mut self, key: &[u8], expires_ms: Option<i64>) -> bool {
+        let Some(at) = self.find(key) else { return false };
+        self.set_deadline(at, expires_ms.unwrap_or(NEVER));
+        true
+    }
+
+    /// The soonest expiry time of all keys.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<i64> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    /// The name of a key whose time has come at `now_ms`, soonest first.
+    #[must_use]
+    pub fn due(&self, now_ms: i64) -> Option<&[u8]> {
+        let (deadline, at) = *self.deadlines.first()?;
+        (deadline <= now_ms).then(|| &*self.entries[at as usize].key)
+    }
+
+    /// When the key was last used: milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn used(&self, key: &[u8]) -> Option<i64> {
+        self.find(key).map(|at| self.entries[at].used_ms)
+    }
+
+    /// Notes that the key is used.
+    pub fn touch(&mut self, key: &[u8], now_ms: i64) -> bool {
+        let Some(at) = self.find(key) else { return false };
+        self.entries[at].used_ms = now_ms;
+        true
+    }
+
+    /// Some key: the first one at or after the place that `random` points at.
+    #[must_use]
+    pub fn random(&self, random: u64) -> Option<&[u8]> {
+        let places = self.entries.capacity().max(1) as u64;
+        let from = (random % places) as usize;
+        // Entries are dense: a queue server's keys come and go, and an emptied database starts anew.
+        (from..from + places as usize)
+            .find_map(|at| self.entries.get(at % places as usize))
+            .map(|entry| &*entry.key)
+    }
+
+    /// Looks at up to `count` places from `cursor` on. Returns where to go on, or `None` at the end.
+    pub fn scan<'a>(
+        &'a self,
+        cursor: usize,
+        count: usize,
+        mut visit: impl FnMut(&'a [u8], &'a Value),
+    ) -> Option<usize> {
+        let end = cursor.saturating_add(count).min(self.entries.capacity());
+        for at in cursor..end {
+            if let Some(entry) = self.entries.get(at) {
+                visit(&entry.key, &entry.value);
+            }
+        }
+        (end < self.entries.capacity()).then_some(end)
+    }
+
+    /// All keys with value and expiry time.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &Value, Option<i64>)> {
+        self.entries
+            .iter()
+            .map(|(_, entry)| (&*entry.key, &entry.value, Some(entry.expires_ms).filter(|at| *at != NEVER)))
+    }
+
+    /// Removes everything.
+    pub fn clear(&mut self) {
+        *self = Database::new(self.hasher.clone());
+    }
+
+    fn find(&self, key: &[u8]) -> Option<usize> {
+        let hash = self.hasher.hash_one(key);
+        self.index.find(hash, |at| *self.entries[*at as usize].key == *key).map(|at| *at as usize)
+    }
+
+    fn create(&mut self, key: &[u8], value: Value) -> usize {
+        let at = self.entries.insert(Entry { key: key.into(), value, expires_ms: NEVER, used_ms: 0 });
+        let slot = u32::try_from(at).expect("a shard holds fewer than 4 billion keys");
+        let hash = self.hasher.hash_one(key);
+        let (entries, hasher) = (&self.entries, &self.hasher);
+        self.index.insert_unique(hash, slot, |at| hasher.hash_one(&*entries[*at as usize].key));
+        at
+    }
+
+    fn set_deadline(&mut self, at: usize, expires_ms: i64) {
+        let slot = at as u32;
+        let before = std::mem::replace(&mut self.entries[at].expires_ms, expires_ms);
+        if before != NEVER {
+            self.deadlines.remove(&(before, slot));
+        }
+        if expires_ms != NEVER {
+            self.deadlines.insert((expires_ms, slot));
+        }
+    }
+}

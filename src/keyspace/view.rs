@@ -1,0 +1,277 @@
+//! All databases of one shard, and the view of them that a command is given.
+
+use ahash::RandomState;
+
+use super::database::Database;
+use super::list::List;
+use super::slot::{SHARDS, shard_of};
+use super::stream::Stream;
+use super::value::{Text, Type, Value, WrongType};
+
+/// The numbered databases of one shard.
+#[derive(Debug)]
+pub struct Keyspace {
+    databases: Box<[Database]>,
+}
+
+impl Keyspace {
+    /// Empty databases.
+    #[must_use]
+    pub fn new(databases: usize, hasher: &RandomState) -> Keyspace {
+        Keyspace { databases: (0..databases).map(|_| Database::new(hasher.clone())).collect() }
+    }
+
+    /// A database by number.
+    ///
+    /// # Panics
+    /// If there is no such database; `SELECT` lets nobody choose one.
+    #[must_use]
+    pub fn database(&self, db: u8) -> &Database {
+        &self.databases[usize::from(db)]
+    }
+
+    /// A database by number, to be changed.
+    pub fn database_mut(&mut self, db: u8) -> &mut Database {
+        &mut self.databases[usize::from(db)]
+    }
+
+    /// How many databases there are.
+    #[must_use]
+    pub fn databases(&self) -> u8 {
+        self.databases.len() as u8
+    }
+}
+
+/// The keys a command may touch: one database, found through whichever shards are held.
+///
+/// Commands use this as if it were a map. That their keys may lie in several shards, and that those are locked,
+/// is not their business: the engine takes what the table says the command touches.
+#[derive(Debug)]
+pub struct Keys<'a> {
+    db: u8,
+    parts: Parts<'a>,
+}
+
+#[derive(Debug)]
+enum Parts<'a> {
+    One(usize, &'a mut Keyspace),
+    Many(Box<[Option<&'a mut Keyspace>; SHARDS]>),
+}
+
+impl<'a> Keys<'a> {
+    /// A view of one shard: the usual case.
+    #[must_use]
+    pub fn one(db: u8, shard: usize, keyspace: &'a mut Keyspace) -> Keys<'a> {
+        Keys { db, parts: Parts::One(shard, keyspace) }
+    }
+
+    /// A view of several shards, each at its own number.
+    #[must_use]
+    pub fn many(db: u8, parts: Box<[Option<&'a mut Keyspace>; SHARDS]>) -> Keys<'a> {
+        Keys { db, parts: Parts::Many(parts) }
+    }
+
+    /// The selected database's number.
+    #[must_use]
+    pub fn db(&self) -> u8 {
+        self.db
+    }
+
+    /// Looks at another database from here on (`COPY … DB`, `MOVE`).
+    pub fn select(&mut self, db: u8) {
+        self.db = db;
+    }
+
+    /// The key's type, if there is such a key.
+    #[must_use]
+    pub fn kind(&self, key: &[u8]) -> Option<Type> {
+        self.get(key).map(Value::kind)
+    }
+
+    /// Whether there is such a key.
+    #[must_use]
+    pub fn contains(&self, key: &[u8]) -> bool {
+        self.get(key).is_some()
+    }
+
+    /// The key's value, whatever its type.
+    #[must_use]
+    pub fn get(&self, key: &[u8]) -> Option<&Value> {
+        self.home(key).get(key)
+    }
+
+    /// The key's value, whatever its type, to be changed in place.
+    pub fn get_mut(&mut self, key: &[u8]) -> Option<&mut Value> {
+        self.home_mut(key).get_mut(key)
+    }
+
+    /// Sets the key, expiry time cleared, and returns what it held.
+    pub fn insert(&mut self, key: &[u8], value: Value) -> Option<Value> {
+        self.home_mut(key).insert(key, value)
+    }
+
+    /// Removes the key and returns what it held.
+    pub fn remove(&mut self, key: &[u8]) -> Option<Value> {
+        self.home_mut(key).remove(key)
+    }
+
+    /// When the key expires: milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn expiry(&self, key: &[u8]) -> Option<i64> {
+        self.home(key).expiry(key)
+    }
+
+    /// Sets or clears the key's expiry time. Returns whether there is such a key.
+    pub fn set_expiry(&mut self, key: &[u8], expires_ms: Option<i64>) -> bool {
+        self.home_mut(key).set_expiry(key, expires_ms)
+    }
+
+    /// When the key was last used: milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn used(&self, key: &[u8]) -> Option<i64> {
+        self.home(key).used(key)
+    }
+
+    /// Notes that the key is used. Returns whether there is such a key.
+    pub fn touch(&mut self, key: &[u8], now_ms: i64) -> bool {
+        self.home_mut(key).touch(key, now_ms)
+    }
+
+    /// The string under the key.
+    ///
+    /// # Errors
+    /// If the key holds another type.
+    pub fn text(&self, key: &[u8]) -> Result<Option<&Text>, WrongType> {
+        match self.get(key) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(WrongType),
+        }
+    }
+
+    /// The string under the key, to be changed; made empty if there is no such key.
+    ///
+    /// # Errors
+    /// If the key holds another type.
+    pub fn text_or_new(&mut self, key: &[u8]) -> Result<&mut Text, WrongType> {
+        match self.home_mut(key).get_or_insert_with(key, || Value::String(Text::default())) {
+            Value::String(text) => Ok(text),
+            _ => Err(WrongType),
+        }
+    }
+
+    /// The list under the key.
+    ///
+    /// # Errors
+    /// If the key holds another type.
+    pub fn list(&self, key: &[u8]) -> Result<Option<&List>, WrongType> {
+        match self.get(key) {
+            None => Ok(None),
+            Some(Value::List(list)) => Ok(Some(list)),
+            Some(_) => Err(WrongType),
+        }
+    }
+
+    /// The list under the key, to be changed. Whoever empties it must remove the key.
+    ///
+    /// # Errors
+    /// If the key holds another type.
+    pub fn list_mut(&mut self, key: &[u8]) -> Result<Option<&mut List>, WrongType> {
+        match self.get_mut(key) {
+            None => Ok(None),
+            Some(Value::List(list)) => Ok(Some(list)),
+            Some(_) => Err(WrongType),
+        }
+    }
+
+    /// The list under the key, to be added to; made if there is no such key.
+    ///
+    /// # Errors
+    /// If the key holds another type.
+    pub fn list_or_new(&mut self, key: &[u8]) -> Result<&mut List, WrongType> {
+        match self.home_mut(key).get_or_insert_with(key, || Value::List(Box::default())) {
+            Value::List(list) => Ok(list),
+            _ => Err(WrongType),
+        }
+    }
+
+    /// The stream under the key.
+    ///
+    /// # Errors
+    /// If the key holds another type.
+    pub fn stream(&self, key: &[u8]) -> Result<Option<&Stream>, WrongType> {
+        match self.get(key) {
+            None => Ok(None),
+            Some(Value::Stream(stream)) => Ok(Some(stream)),
+            Some(_) => Err(WrongType),
+        }
+    }
+
+    /// The stream under the key, to be changed.
+    ///
+    /// # Errors
+    /// If the key holds another type.
+    pub fn stream_mut(&mut self, key: &[u8]) -> Result<Option<&mut Stream>, WrongType> {
+        match self.get_mut(key) {
+            None => Ok(None),
+            Some(Value::Stream(stream)) => Ok(Some(stream)),
+            Some(_) => Err(WrongType),
+        }
+    }
+
+    /// The stream under the key, to be added to; made if there is no such key.
+    ///
+    /// # Errors
+    /// If the key holds another type.
+    pub fn stream_or_new(&mut self, key: &[u8]) -> Result<&mut Stream, WrongType> {
+        match self.home_mut(key).get_or_insert_with(key, || Value::Stream(Box::default())) {
+            Value::Stream(stream) => Ok(stream),
+            _ => Err(WrongType),
+        }
+    }
+
+    /// The selected database of every shard that is held, in shard order. For commands that work on the whole
+    /// database; the table must say so of them.
+    pub fn databases(&self) -> impl Iterator<Item = &Database> {
+        let db = self.db;
+        let (one, many) = match &self.parts {
+            Parts::One(_, keyspace) => (Some(&**keyspace), None),
+            Parts::Many(parts) => (None, Some(parts)),
+        };
+        let many = many.into_iter().flat_map(|parts| parts.iter().flatten().map(|part| &**part));
+        one.into_iter().chain(many).map(move |keyspace| keyspace.database(db))
+    }
+
+    /// The same, to be changed.
+    pub fn databases_mut(&mut self) -> impl Iterator<Item = &mut Database> {
+        let db = self.db;
+        let (one, many) = match &mut self.parts {
+            Parts::One(_, keyspace) => (Some(&mut **keyspace), None),
+            Parts::Many(parts) => (None, Some(parts)),
+        };
+        let many = many.into_iter().flat_map(|parts| parts.iter_mut().flatten().map(|part| &mut **part));
+        one.into_iter().chain(many).map(move |keyspace| keyspace.database_mut(db))
+    }
+
+    fn home(&self, key: &[u8]) -> &Database {
+        match &self.parts {
+            Parts::One(shard, keyspace) => {
+                debug_assert_eq!(*shard, shard_of(key), "{HELD}");
+                keyspace.database(self.db)
+            }
+            Parts::Many(parts) => parts[shard_of(key)].as_ref().expect(HELD).database(self.db),
+        }
+    }
+
+    fn home_mut(&mut self, key: &[u8]) -> &mut Database {
+        match &mut self.parts {
+            Parts::One(shard, keyspace) => {
+                debug_assert_eq!(*shard, shard_of(key), "{HELD}");
+                keyspace.database_mut(self.db)
+            }
+            Parts::Many(parts) => parts[shard_of(key)].as_mut().expect(HELD).database_mut(self.db),
+        }
+    }
+}
+
+const HELD: &str = "the table names every key a command touches, so its shard is held";

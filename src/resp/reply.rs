@@ -1,0 +1,259 @@
+//! Replies: written by commands as values, kept as bytes of the client's protocol version.
+//!
+//! A command says *what* it answers (`integer`, `bulk`, `map` …); how that looks in RESP2 or RESP3 is decided
+//! here and nowhere else. Replies are encoded as they are said, because the hot ones (ranges of entries) would
+//! otherwise be built twice. A handler that fails half-way needs no care: the engine cuts the buffer back.
+
+use crate::error::Error;
+
+/// The protocol version of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// The protocol until Redis 6, and still the default.
+    #[default]
+    Resp2,
+    /// Chosen with `HELLO 3`: maps, sets, booleans, doubles and pushes of their own.
+    Resp3,
+}
+
+/// Proof that something was answered; see `command::Outcome`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replied(());
+
+/// A buffer of encoded replies.
+#[derive(Clone, Debug, Default)]
+pub struct Reply {
+    protocol: Protocol,
+    bytes: Vec<u8>,
+}
+
+impl Reply {
+    /// An empty buffer.
+    #[must_use]
+    pub fn new(protocol: Protocol) -> Reply {
+        Reply { protocol, bytes: Vec::new() }
+    }
+
+    /// The version replies are encoded in.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// Changes the version for the replies to come.
+    pub fn set_protocol(&mut self, protocol: Protocol) {
+        self.protocol = protocol;
+    }
+
+    /// All bytes so far.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Bytes so far.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether nothing has been said.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Takes back everything after the first `len` bytes.
+    pub fn truncate(&mut self, len: usize) {
+        self.bytes.truncate(len);
+    }
+
+    /// Drops the first `len` bytes: they were sent.
+    pub fn discard_front(&mut self, len: usize) {
+        if len == self.bytes.len() {
+            self.bytes.clear();
+        } else {
+            self.bytes.drain(..len);
+        }
+    }
+
+    /// Takes all bytes out.
+    #[must_use]
+    pub fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.bytes)
+    }
+
+    /// Gives memory back beyond `keep` bytes, once a large reply has been sent.
+    pub fn shrink(&mut self, keep: usize) {
+        if self.bytes.capacity() > keep {
+            self.bytes.shrink_to(keep);
+        }
+    }
+
+    /// Adds replies that are encoded already.
+    pub fn raw(&mut self, encoded: &[u8]) -> Replied {
+        self.bytes.extend_from_slice(encoded);
+        Replied(())
+    }
+
+    /// `+OK`.
+    pub fn ok(&mut self) -> Replied {
+        self.raw(b"+OK\r\n")
+    }
+
+    /// A simple string: a fixed word of the protocol, without line ends.
+    pub fn simple(&mut self, text: &str) -> Replied {
+        debug_assert!(!text.contains(['\r', '\n']));
+        self.bytes.push(b'+');
+        self.bytes.extend_from_slice(text.as_bytes());
+        self.line_end()
+    }
+
+    /// An error. Line ends in it (from a name the client sent) become spaces, so that no text can pose as
+    /// another reply.
+    pub fn error(&mut self, error: &Error) -> Replied {
+        self.bytes.push(b'-');
+        self.bytes.extend(error.text().iter().map(|byte| match byte {
+            b'\r' | b'\n' => b' ',
+            other => *other,
+        }));
+        self.line_end()
+    }
+
+    /// An integer.
+    pub fn integer(&mut self, value: impl Into<i64>) -> Replied {
+        self.header(b':', value.into())
+    }
+
+    /// How many: a length or a count.
+    pub fn count(&mut self, value: usize) -> Replied {
+        self.header(b':', value as i64)
+    }
+
+    /// A string of any bytes.
+    pub fn bulk(&mut self, value: impl AsRef<[u8]>) -> Replied {
+        let value = value.as_ref();
+        self.header(b'$', value.len() as i64);
+        self.bytes.extend_from_slice(value);
+        self.line_end()
+    }
+
+    /// A string or, if there is none, null.
+    pub fn optional(&mut self, value: Option<impl AsRef<[u8]>>) -> Replied {
+        match value {
+            Some(value) => self.bulk(value),
+            None => self.null(),
+        }
+    }
+
+    /// An integer as a string.
+    pub fn bulk_integer(&mut self, value: i64) -> Replied {
+        self.bulk(itoa::Buffer::new().format(value))
+    }
+
+    /// Text of a format (`txt` or `mkd`) for people: a verbatim string, in RESP2 a plain one.
+    pub fn verbatim(&mut self, format: &str, text: impl AsRef<[u8]>) -> Replied {
+        debug_assert_eq!(format.len(), 3);
+        let text = text.as_ref();
+        match self.protocol {
+            Protocol::Resp2 => self.bulk(text),
+            Protocol::Resp3 => {
+                self.header(b'=', text.len() as i64 + 4);
+                self.bytes.extend_from_slice(format.as_bytes());
+                self.bytes.push(b':');
+                self.bytes.extend_from_slice(text);
+                self.line_end()
+            }
+        }
+    }
+
+    /// No value where a string or anything else single was asked for.
+    pub fn null(&mut self) -> Replied {
+        match self.protocol {
+            Protocol::Resp2 => self.raw(b"$-1\r\n"),
+            Protocol::Resp3 => self.raw(b"_\r\n"),
+        }
+    }
+
+    /// No value where an array was asked for.
+    pub fn null_array(&mut self) -> Replied {
+        match self.protocol {
+            Protocol::Resp2 => self.raw(b"*-1\r\n"),
+            Protocol::Resp3 => self.raw(b"_\r\n"),
+        }
+    }
+
+    /// True or false; in RESP2 one or zero.
+    pub fn boolean(&mut self, value: bool) -> Replied {
+        match self.protocol {
+            Protocol::Resp2 => self.integer(i64::from(value)),
+            Protocol::Resp3 => self.raw(if value { b"#t\r\n" } else { b"#f\r\n" }),
+        }
+    }
+
+    /// A floating point number, already in its text form; in RESP2 a string.
+    pub fn double_text(&mut self, text: &str) -> Replied {
+        match self.protocol {
+            Protocol::Resp2 => self.bulk(text),
+            Protocol::Resp3 => {
+                self.bytes.push(b',');
+                self.bytes.extend_from_slice(text.as_bytes());
+                self.line_end()
+            }
+        }
+    }
+
+    /// The header of an array; `len` replies follow.
+    pub fn array(&mut self, len: usize) -> Replied {
+        self.header(b'*', len as i64)
+    }
+
+    /// The header of a map; `len` pairs of replies follow. In RESP2 a flat array.
+    pub fn map(&mut self, len: usize) -> Replied {
+        match self.protocol {
+            Protocol::Resp2 => self.header(b'*', len as i64 * 2),
+            Protocol::Resp3 => self.header(b'%', len as i64),
+        }
+    }
+
+    /// The header of a set; `len` replies follow. In RESP2 an array.
+    pub fn set(&mut self, len: usize) -> Replied {
+        match self.protocol {
+            Protocol::Resp2 => self.header(b'*', len as i64),
+            Protocol::Resp3 => self.header(b'~', len as i64),
+        }
+    }
+
+    /// The header of a message that answers no request; `len` replies follow. In RESP2 an array.
+    pub fn push(&mut self, len: usize) -> Replied {
+        match self.protocol {
+            Protocol::Resp2 => self.header(b'*', len as i64),
+            Protocol::Resp3 => self.header(b'>', len as i64),
+        }
+    }
+
+    /// An array whose length is known only once its elements have been said: `elements` returns it.
+    pub fn array_of(&mut self, elements: impl FnOnce(&mut Reply) -> usize) -> Replied {
+        let start = self.bytes.len();
+        let len = elements(self);
+        let mut number = itoa::Buffer::new();
+        let number = number.format(len).as_bytes();
+        let header = [b"*", number, b"\r\n"];
+        self.bytes.splice(start..start, header.into_iter().flatten().copied());
+        Replied(())
+    }
+
+    fn header(&mut self, kind: u8, value: i64) -> Replied {
+        let mut number = itoa::Buffer::new();
+        let number = number.format(value).as_bytes();
+        self.bytes.reserve(number.len() + 3);
+        self.bytes.push(kind);
+        self.bytes.extend_from_slice(number);
+        self.line_end()
+    }
+
+    fn line_end(&mut self) -> Replied {
+        self.bytes.extend_from_slice(b"\r\n");
+        Replied(())
+    }
+}
