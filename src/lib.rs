@@ -4,6 +4,7 @@
 pub mod aof;
 pub mod command;
 pub mod config;
+pub mod engine;
 pub mod error;
 pub mod keyspace;
 pub mod number;

@@ -64,14 +64,14 @@ bitflags! {
         const STALE = 1 << 10;
         /// Keys depend on more than positions.
         const MOVABLEKEYS = 1 << 11;
-        /// Not inside `MULTI`.
-        const NO_MULTI = 1 << 12;
         /// Not in the slow log.
         const SKIP_SLOWLOG = 1 << 13;
         /// Not shown by `MONITOR`.
         const SKIP_MONITOR = 1 << 14;
         /// Touches keys it does not name, or all of them: takes every shard. Not a flag of Redis.
         const WHOLE = 1 << 24;
+        /// Runs at once inside `MULTI` instead of being queued. Not a flag of Redis.
+        const IMMEDIATE = 1 << 25;
     }
 }
 

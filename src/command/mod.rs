@@ -48,6 +48,8 @@ pub struct Context<'a> {
     pub reply: &'a mut Reply,
     /// What else must happen: log records, things for the shell to do.
     pub effects: &'a mut Effects,
+    /// Whether the command may wait; not inside a transaction.
+    pub may_block: bool,
     /// What all connections share.
     pub server: &'a Server,
 }
@@ -67,6 +69,12 @@ pub enum Outcome {
         /// With an error, or as if its timeout had passed.
         with_error: bool,
     },
+    /// The keys are to be watched; answered by the engine.
+    Watch,
+    /// It answered, and nothing is watched any more.
+    Unwatch,
+    /// The queued requests are to run; answered by the engine.
+    Execute,
 }
 
 impl From<Replied> for Outcome {

@@ -4,7 +4,6 @@
 //! a key that is there from the first call to the last is met exactly once, whatever comes and goes around it.
 
 use std::collections::BTreeSet;
-use std::hash::BuildHasher;
 
 use ahash::RandomState;
 use hashbrown::HashTable;

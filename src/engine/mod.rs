@@ -1,0 +1,207 @@
+//! The engine: shards of keys, those who wait for them, and the one way in which commands run on them.
+//!
+//! A [`Turn`] runs requests one after the other: it takes the shards that the table says a command touches,
+//! runs the command, serves whoever waited for what it changed, and hands everything that happened to the
+//! journal before the shards are let go. Nothing here waits, reads a clock or touches a file; what the shell
+//! must do it is told as values.
+
+mod journal;
+mod shard;
+mod transaction;
+mod turn;
+mod waiter;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use ahash::RandomState;
+use parking_lot::{Mutex, MutexGuard};
+
+pub use journal::{Journal, Lsn, NoJournal};
+pub use turn::{Executed, Turn, Wake, Woken};
+pub use waiter::{Ending, Waiter};
+
+use crate::command::{Effects, Row, table};
+use crate::keyspace::SHARDS;
+use crate::resp::{Args, Reply};
+use crate::server::Server;
+use crate::session::{Session, Watch};
+use shard::{Shard, ShardSet};
+
+/// All data of the server, and everybody who waits for some of it. Shared by all event loops.
+#[derive(Debug)]
+pub struct Engine {
+    /// What all connections share besides the data.
+    pub server: Arc<Server>,
+    shards: Box<[Padded]>,
+    journal: Arc<dyn Journal>,
+    /// Orders waiters over all shards: a ticket is drawn while the waiter's shards are held.
+    tickets: AtomicU64,
+    /// Who waits, by client id. Taken while shards are held, never the other way round.
+    blocked: Mutex<HashMap<u64, Arc<Waiter>, RandomState>>,
+}
+
+/// A shard on cache lines of its own, so that loops working on neighbours do not disturb each other.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Padded(Mutex<Shard>);
+
+impl Engine {
+    /// An engine without data. `hasher` must be seeded at random: key names come from strangers.
+    #[must_use]
+    pub fn new(
+        server: Arc<Server>,
+        journal: Arc<dyn Journal>,
+        databases: usize,
+        hasher: &RandomState,
+    ) -> Engine {
+        Engine {
+            server,
+            shards: (0..SHARDS).map(|_| Padded(Mutex::new(Shard::new(databases, hasher)))).collect(),
+            journal,
+            tickets: AtomicU64::new(0),
+            blocked: Mutex::new(HashMap::with_hasher(hasher.clone())),
+        }
+    }
+
+    /// Begins a turn: a run of requests that happen at the same time. `random` must be new each turn.
+    pub fn turn<'e>(&'e self, now_ms: i64, random: u64, effects: &'e mut Effects) -> Turn<'e> {
+        Turn::new(self, now_ms, random, effects)
+    }
+
+    /// Repeats a change from the log. Nothing is logged, nobody is served, nothing expires.
+    ///
+    /// # Errors
+    /// With the command's error text, if the change cannot be repeated.
+    pub fn replay(&self, db: u8, now_ms: i64, args: Args<'_>, scratch: &mut Replay) -> Result<(), String> {
+        let row = table().resolve(args).map_err(|error| text(error.text()))?;
+        scratch.session.db = db;
+        scratch.reply.truncate(0);
+        scratch.effects.records.clear();
+        let mut turn = self.turn(now_ms, 0, &mut scratch.effects);
+        let outcome = turn.repeat(row, &mut scratch.session, args, &mut scratch.reply);
+        turn.discard();
+        outcome.map_err(|error| text(error.text()))
+    }
+
+    /// Ends a wait from outside. Returns the reply that is due and the log position it depends on, or `None`
+    /// if the waiter has been served (or ended) already, so that its reply is on its way.
+    pub fn end_wait(&self, waiter: &Waiter, ending: Ending, turn: &mut Turn<'_>) -> Option<Vec<u8>> {
+        turn.end_wait(waiter, ending)
+    }
+
+    /// How many clients wait in a blocking command.
+    #[must_use]
+    pub fn blocked_clients(&self) -> usize {
+        self.blocked.lock().len()
+    }
+
+    /// How many keys there are, over all databases. Looks at every shard in turn.
+    #[must_use]
+    pub fn keys(&self) -> usize {
+        self.shards.iter().map(|shard| shard.0.lock().len()).sum()
+    }
+
+    /// Stops watching: the connection closes or its transaction ends.
+    pub fn unwatch(&self, watch: &Arc<Watch>) {
+        for (db, key) in watch.keys.lock().drain(..) {
+            self.shards[crate::keyspace::shard_of(&key)].0.lock().unwatch(db, &key, watch);
+        }
+    }
+
+    fn next_ticket(&self) -> u64 {
+        self.tickets.fetch_add(1, Relaxed)
+    }
+
+    /// The one place where shards are taken: in ascending order, so that no two holders wait for each other.
+    ///
+    /// Whoever holds a shard also holds every shard that its waiters might need when they are served; so the
+    /// set may come out larger than asked for.
+    fn hold(&self, wanted: ShardSet) -> (ShardSet, Held<'_>) {
+        let mut set = wanted;
+        loop {
+            let held = match set.single() {
+                Some(shard) => Held::One(shard, self.shards[shard].0.lock()),
+                None => Held::Many(set.iter().map(|shard| (shard, self.shards[shard].0.lock())).collect()),
+            };
+            let reach = held.shards().fold(set, |reach, shard| reach.union(shard.waiters.reach()));
+            if reach == set {
+                return (set, held);
+            }
+            drop(held);
+            set = reach;
+        }
+    }
+}
+
+/// Shards that are held, by their numbers.
+#[derive(Debug)]
+enum Held<'e> {
+    None,
+    One(usize, MutexGuard<'e, Shard>),
+    Many(Vec<(usize, MutexGuard<'e, Shard>)>),
+}
+
+impl Held<'_> {
+    fn shards(&self) -> impl Iterator<Item = &Shard> {
+        let (one, many) = match self {
+            Held::None => (None, &[][..]),
+            Held::One(_, shard) => (Some(&**shard), &[][..]),
+            Held::Many(shards) => (None, &shards[..]),
+        };
+        one.into_iter().chain(many.iter().map(|(_, shard)| &**shard))
+    }
+
+    fn shards_mut(&mut self) -> impl Iterator<Item = &mut Shard> {
+        let (one, many) = match self {
+            Held::None => (None, &mut [][..]),
+            Held::One(_, shard) => (Some(&mut **shard), &mut [][..]),
+            Held::Many(shards) => (None, &mut shards[..]),
+        };
+        one.into_iter().chain(many.iter_mut().map(|(_, shard)| &mut **shard))
+    }
+
+    /// The shard of that number, which must be held.
+    fn shard(&mut self, number: usize) -> &mut Shard {
+        let found = match self {
+            Held::None => None,
+            Held::One(at, shard) => (*at == number).then_some(&mut **shard),
+            Held::Many(shards) => {
+                let at = shards.binary_search_by_key(&number, |(at, _)| *at).ok();
+                at.map(|at| &mut *shards[at].1)
+            }
+        };
+        found.expect("a key's shard is held while the key is touched")
+    }
+}
+
+/// What replaying needs from call to call.
+#[derive(Debug)]
+pub struct Replay {
+    session: Session,
+    reply: Reply,
+    effects: Effects,
+}
+
+impl Replay {
+    /// Replays as the given session, which no client owns.
+    #[must_use]
+    pub fn new(session: Session) -> Replay {
+        Replay { session, reply: Reply::default(), effects: Effects::default() }
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The shards a request touches.
+fn shards_of(row: &Row, args: Args<'_>) -> ShardSet {
+    if row.command.flags.contains(crate::command::Flags::WHOLE) {
+        return ShardSet::ALL;
+    }
+    row.command
+        .key_positions(args)
+        .fold(ShardSet::EMPTY, |set, at| set.with(crate::keyspace::shard_of(&args[at])))
+}

@@ -1,0 +1,114 @@
+//! Transactions: queued by `MULTI`, run by `EXEC` on all their shards at once, refused if a watched key changed.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::shard::ShardSet;
+use super::shards_of;
+use super::turn::Turn;
+use super::waiter::Ending;
+use crate::command::{Outcome, Row, table};
+use crate::error::Error;
+use crate::keyspace::shard_of;
+use crate::resp::{Args, Reply};
+use crate::session::{Session, Transaction, Watch};
+
+impl Turn<'_> {
+    /// Keeps a request for `EXEC`.
+    pub(super) fn queue(&mut self, session: &mut Session, args: Args<'_>) {
+        let transaction = session.transaction.as_mut().expect("the caller found a transaction");
+        transaction.queue.push(args.to_owned());
+        session.client.queued.store(transaction.queue.len() as i64, Relaxed);
+    }
+
+    /// Begins to watch the request's keys, whose shards are held.
+    pub(super) fn watch(&mut self, row: &Row, session: &mut Session, args: Args<'_>) {
+        let watch = Arc::clone(session.watch.get_or_insert_with(Arc::<Watch>::default));
+        let mut keys = watch.keys.lock();
+        for at in row.command.key_positions(args) {
+            let key = &args[at];
+            if !keys.iter().any(|(db, watched)| *db == session.db && **watched == *key) {
+                self.shard(shard_of(key)).watch(session.db, key, &watch);
+                keys.push((session.db, key.into()));
+            }
+        }
+        session.client.watching.store(keys.len() as u16, Relaxed);
+    }
+
+    /// Runs the session's queued requests as one.
+    pub(super) fn transact(&mut self, session: &mut Session, reply: &mut Reply) -> Result<(), Error> {
+        let transaction = session.transaction.take().ok_or(Error::new("ERR EXEC without MULTI"))?;
+        session.client.queued.store(-1, Relaxed);
+        if transaction.broken {
+            self.stop_watching(session);
+            return Err(Error::new("EXECABORT Transaction discarded because of previous errors."));
+        }
+        let rows: Vec<_> = transaction
+            .queue
+            .iter()
+            .map(|request| table().resolve(request.as_args()))
+            .collect::<Result<_, _>>()?;
+        let wanted = rows
+            .iter()
+            .zip(&transaction.queue)
+            .fold(ShardSet::EMPTY, |set, (row, request)| set.union(shards_of(row, request.as_args())));
+        let watched = session.watch.iter().fold(ShardSet::EMPTY, |set, watch| {
+            watch.keys.lock().iter().fold(set, |set, (_, key)| set.with(shard_of(key)))
+        });
+        self.hold(wanted.union(watched));
+        for (row, request) in rows.iter().zip(&transaction.queue) {
+            self.expire_for(row, session.db, request.as_args());
+        }
+        if self.end_watch(session) {
+            reply.null_array();
+            return Ok(());
+        }
+        reply.array(rows.len());
+        // Commands that would wait must not, and see that they are inside.
+        session.transaction = Some(Transaction::default());
+        let first = self.effects.records.len();
+        self.effects.records.push(session.db, [&b"MULTI"[..]].into_iter());
+        for (row, request) in rows.into_iter().zip(&transaction.queue) {
+            let start = reply.len();
+            match self.run(row, session, request.as_args(), reply) {
+                Ok(Outcome::Unblock { client, with_error }) => {
+                    let ending = if with_error { Ending::Unblocked } else { Ending::Timeout };
+                    let found = self.unblock(client, ending);
+                    reply.integer(i64::from(found));
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    reply.truncate(start);
+                    reply.error(&error);
+                }
+            }
+        }
+        session.transaction = None;
+        if self.effects.records.len() == first + 1 {
+            self.effects.records.truncate(first);
+        } else {
+            self.effects.records.push(session.db, [&b"EXEC"[..]].into_iter());
+        }
+        self.serve(first);
+        Ok(())
+    }
+
+    /// Stops watching; no shard is held afterwards.
+    pub(super) fn stop_watching(&mut self, session: &mut Session) {
+        self.release();
+        if let Some(watch) = session.watch.take() {
+            self.engine.unwatch(&watch);
+        }
+        session.client.watching.store(0, Relaxed);
+    }
+
+    /// Stops watching keys whose shards are held. Returns whether one of them has changed.
+    fn end_watch(&mut self, session: &mut Session) -> bool {
+        let Some(watch) = session.watch.take() else { return false };
+        for (db, key) in watch.keys.lock().drain(..) {
+            self.shard(shard_of(&key)).unwatch(db, &key, &watch);
+        }
+        session.client.watching.store(0, Relaxed);
+        watch.changed.load(Relaxed)
+    }
+}

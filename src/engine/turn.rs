@@ -1,0 +1,534 @@
+//! A turn: requests run one after the other, with everything they cause.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::journal::Lsn;
+use super::shard::{Shard, ShardSet};
+use super::waiter::{Ending, Waiter};
+use super::{Engine, Held, shards_of};
+use crate::command::{Condition, Context, Effects, Flags, Group, Outcome, Row, Wait, table};
+use crate::error::Error;
+use crate::keyspace::{Keys, SHARDS, Type, shard_of};
+use crate::resp::{Args, Limits, Reply, RequestParser};
+use crate::session::{Client, Replies, Session};
+
+/// Runs requests. Shards that one request took are kept for the next if it wants no others.
+///
+/// Everything said in a turn (replies, wakes) depends on the log position that [`finish`](Turn::finish)
+/// returns. A turn must not be kept across anything that waits.
+#[derive(Debug)]
+pub struct Turn<'e> {
+    pub(super) engine: &'e Engine,
+    pub(super) now_ms: i64,
+    pub(super) effects: &'e mut Effects,
+    random: u64,
+    held: Held<'e>,
+    set: ShardSet,
+    lsn: Lsn,
+    woken: Vec<Woken>,
+}
+
+/// How a request ended.
+#[derive(Debug)]
+pub enum Executed {
+    /// Its reply, if it may have one, has been added to the buffer.
+    Replied,
+    /// It waits; its reply comes as [`Woken`] or from [`Turn::end_wait`].
+    Blocked(Arc<Waiter>),
+}
+
+/// Somebody to tell something, on whatever loop their connection lives.
+#[derive(Debug)]
+pub struct Woken {
+    /// Who.
+    pub client: Arc<Client>,
+    /// What.
+    pub wake: Wake,
+}
+
+/// What a waiting connection is told.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Wake {
+    /// The wait is over: the reply.
+    Reply(Vec<u8>),
+    /// Look again at this time, milliseconds since the Unix epoch.
+    Retry(i64),
+}
+
+/// The most keys one command removes because their time has come, besides its own.
+const EXPIRED_MAX: usize = 256;
+
+impl<'e> Turn<'e> {
+    pub(super) fn new(engine: &'e Engine, now_ms: i64, random: u64, effects: &'e mut Effects) -> Turn<'e> {
+        effects.records.clear();
+        Turn {
+            engine,
+            now_ms,
+            effects,
+            random: random | 1,
+            held: Held::None,
+            set: ShardSet::EMPTY,
+            lsn: 0,
+            woken: Vec::new(),
+        }
+    }
+
+    /// Runs one request and adds its reply to `reply`.
+    pub fn execute(&mut self, session: &mut Session, args: Args<'_>, reply: &mut Reply) -> Executed {
+        let start = reply.len();
+        if session.replies == Replies::SkipNext {
+            session.replies = Replies::Skip;
+        }
+        let executed = self.dispatch(session, args, reply, start).unwrap_or_else(|error| {
+            reply.truncate(start);
+            reply.error(&error);
+            Executed::Replied
+        });
+        match session.replies {
+            Replies::On | Replies::SkipNext => {}
+            Replies::Off => reply.truncate(start),
+            Replies::Skip => {
+                reply.truncate(start);
+                session.replies = Replies::On;
+            }
+        }
+        executed
+    }
+
+    /// Removes keys whose time has come, in one shard, and serves those who waited for them.
+    pub fn expire(&mut self, shard: usize) {
+        self.hold(ShardSet::EMPTY.with(shard));
+        let mark = self.effects.records.len();
+        self.expire_due(usize::MAX);
+        self.serve(mark);
+    }
+
+    /// Runs a waiter's request again because its time to look again has come.
+    pub fn retry(&mut self, waiter: &Waiter) {
+        self.hold(waiter.shards);
+        if waiter.parked.load(Relaxed) {
+            let ready = waiter.keys.iter().map(|key| (waiter.db, key.clone())).collect();
+            self.serve_ready(ready);
+        }
+    }
+
+    /// Ends a wait from outside. Returns the reply that is due (empty for a client that is gone), or `None` if
+    /// the waiter has been served already and its reply is on its way.
+    pub fn end_wait(&mut self, waiter: &Waiter, ending: Ending) -> Option<Vec<u8>> {
+        self.hold(waiter.shards);
+        if !waiter.parked.load(Relaxed) {
+            return None;
+        }
+        let was_first = self.unpark(waiter);
+        if was_first && matches!(waiter.condition, Condition::Claim(..)) {
+            // The first of a queue keeps its timer for all: the next one must learn when to look again.
+            let ready = waiter.keys.iter().map(|key| (waiter.db, key.clone())).collect();
+            self.serve_ready(ready);
+        }
+        let mut reply = Reply::new(waiter.protocol);
+        match ending {
+            Ending::Timeout => {
+                reply.null_array();
+            }
+            Ending::Unblocked => {
+                reply.error(&Error::new("UNBLOCKED client unblocked via CLIENT UNBLOCK"));
+            }
+            Ending::Gone => {}
+        }
+        Some(reply.take())
+    }
+
+    /// Ends the turn: hands what happened to the journal and lets all shards go. Returns the log position that
+    /// must be safe before anything said in this turn may leave, and whom to wake.
+    #[must_use]
+    pub fn finish(mut self) -> (Lsn, Vec<Woken>) {
+        self.release();
+        (self.lsn, self.woken)
+    }
+
+    /// Ends a turn of replaying: what it did came from the log.
+    pub(super) fn discard(self) {
+        self.effects.records.clear();
+    }
+
+    /// Repeats a change from the log.
+    pub(super) fn repeat(
+        &mut self,
+        row: &'static Row,
+        session: &mut Session,
+        args: Args<'_>,
+        reply: &mut Reply,
+    ) -> Result<(), Error> {
+        self.hold(shards_of(row, args));
+        self.run(row, session, args, reply).map(|_| ())
+    }
+
+    fn dispatch(
+        &mut self,
+        session: &mut Session,
+        args: Args<'_>,
+        reply: &mut Reply,
+        start: usize,
+    ) -> Result<Executed, Error> {
+        let row = match self.admit(session, args) {
+            Ok(row) => row,
+            Err(error) => {
+                if let Some(transaction) = &mut session.transaction {
+                    transaction.broken = true;
+                }
+                return Err(error);
+            }
+        };
+        if session.transaction.is_some() && !row.command.flags.contains(Flags::IMMEDIATE) {
+            self.queue(session, args);
+            reply.simple("QUEUED");
+            return Ok(Executed::Replied);
+        }
+        let wanted = shards_of(row, args);
+        if self.set == ShardSet::ALL && wanted != ShardSet::ALL {
+            // Nobody else can work while one loop holds everything.
+            self.release();
+        }
+        self.hold(wanted);
+        self.expire_for(row, session.db, args);
+        let mark = self.effects.records.len();
+        let outcome = match self.run(row, session, args, reply) {
+            Err(error) => {
+                reply.truncate(start);
+                reply.error(&error);
+                Outcome::Reply
+            }
+            Ok(outcome) => outcome,
+        };
+        let executed = match outcome {
+            Outcome::Reply => Executed::Replied,
+            Outcome::Block(wait) => {
+                reply.truncate(start);
+                Executed::Blocked(self.park(row, session, args, wait))
+            }
+            Outcome::Unblock { client, with_error } => {
+                let ending = if with_error { Ending::Unblocked } else { Ending::Timeout };
+                let found = self.unblock(client, ending);
+                reply.integer(i64::from(found));
+                Executed::Replied
+            }
+            Outcome::Watch => {
+                self.watch(row, session, args);
+                reply.ok();
+                Executed::Replied
+            }
+            Outcome::Unwatch => {
+                self.stop_watching(session);
+                return Ok(Executed::Replied);
+            }
+            Outcome::Execute => {
+                self.transact(session, reply)?;
+                return Ok(Executed::Replied);
+            }
+        };
+        self.serve(mark);
+        Ok(executed)
+    }
+
+    /// Finds the command and checks that it may run now.
+    fn admit(&mut self, session: &Session, args: Args<'_>) -> Result<&'static Row, Error> {
+        let row = table().resolve(args)?;
+        let flags = row.command.flags;
+        if !session.authenticated && !flags.contains(Flags::NO_AUTH) {
+            return Err(Error::NO_AUTH);
+        }
+        let server = &self.engine.server;
+        if server.loading.load(Relaxed) && !flags.contains(Flags::LOADING) {
+            return Err(Error::LOADING);
+        }
+        if flags.contains(Flags::DENYOOM) {
+            server.may_grow()?;
+        }
+        session.client.last_command.store(row.number, Relaxed);
+        Ok(row)
+    }
+
+    /// Runs a command on the shards that are held.
+    pub(super) fn run(
+        &mut self,
+        row: &'static Row,
+        session: &mut Session,
+        args: Args<'_>,
+        reply: &mut Reply,
+    ) -> Result<Outcome, Error> {
+        let keys = view(&mut self.held, session.db);
+        let mut context = Context {
+            now_ms: self.now_ms,
+            random: next_random(&mut self.random),
+            keys,
+            may_block: session.transaction.is_none(),
+            session,
+            reply,
+            effects: self.effects,
+            server: &self.engine.server,
+        };
+        (row.command.handler)(&mut context, args)
+    }
+
+    /// Takes the shards of a request, or keeps those that are held if they will do.
+    pub(super) fn hold(&mut self, wanted: ShardSet) {
+        if self.set.contains(wanted) {
+            return;
+        }
+        self.release();
+        (self.set, self.held) = self.engine.hold(wanted);
+    }
+
+    /// Hands what happened to the journal, then lets the shards go.
+    pub(super) fn release(&mut self) {
+        if !self.effects.records.is_empty() {
+            let lsn = self.engine.journal.append(&self.effects.records);
+            self.effects.records.clear();
+            for shard in self.held.shards_mut() {
+                shard.lsn = lsn;
+            }
+            self.lsn = self.lsn.max(lsn);
+        } else {
+            // Whoever only read depends on what it saw.
+            self.lsn = self.held.shards().map(|shard| shard.lsn).fold(self.lsn, Lsn::max);
+        }
+        self.held = Held::None;
+        self.set = ShardSet::EMPTY;
+    }
+
+    /// Removes the keys whose time has come before a command can see them.
+    pub(super) fn expire_for(&mut self, row: &Row, db: u8, args: Args<'_>) {
+        let flags = row.command.flags;
+        let whole = flags.contains(Flags::WHOLE);
+        // Commands about keys of any type may look into other databases.
+        let every_database = whole || row.command.group == Group::Generic;
+        if !self.held.shards().any(|shard| is_due(shard, db, every_database, self.now_ms)) {
+            return;
+        }
+        let mark = self.effects.records.len();
+        self.expire_due(if whole { usize::MAX } else { EXPIRED_MAX });
+        for at in row.command.key_positions(args) {
+            let key = &args[at];
+            let database = self.held.shard(shard_of(key)).keyspace.database_mut(db);
+            if database.expiry(key).is_some_and(|deadline| deadline <= self.now_ms) {
+                database.remove(key);
+                self.effects.records.push(db, [b"DEL", key].into_iter());
+            }
+        }
+        self.serve(mark);
+    }
+
+    /// Removes up to `most` keys a shard whose time has come.
+    fn expire_due(&mut self, most: usize) {
+        for shard in self.held.shards_mut() {
+            let mut removed = 0;
+            for db in 0..shard.keyspace.databases() {
+                let database = shard.keyspace.database_mut(db);
+                while removed < most
+                    && let Some(key) = database.due(self.now_ms)
+                {
+                    let key = Box::<[u8]>::from(key);
+                    database.remove(&key);
+                    self.effects.records.push(db, [b"DEL", &*key].into_iter());
+                    removed += 1;
+                }
+            }
+            self.engine.server.count_expired(removed);
+        }
+    }
+
+    /// The shard of that number, which must be held.
+    pub(super) fn shard(&mut self, number: usize) -> &mut Shard {
+        self.held.shard(number)
+    }
+
+    /// Puts the client into the queues of its keys.
+    fn park(&mut self, row: &'static Row, session: &Session, args: Args<'_>, wait: Wait) -> Arc<Waiter> {
+        let waiter = Arc::new(Waiter {
+            client: Arc::clone(&session.client),
+            timeout_ms: wait.timeout_ms,
+            retry_at_ms: wait.retry_at_ms,
+            ticket: self.engine.next_ticket(),
+            row,
+            request: wait.request.unwrap_or_else(|| args.to_owned()),
+            db: session.db,
+            protocol: session.protocol,
+            shards: shards_of(row, args),
+            keys: wait.keys,
+            condition: wait.condition,
+            parked: AtomicBool::new(true),
+        });
+        for key in &waiter.keys {
+            self.held.shard(shard_of(key)).waiters.insert(key, &waiter);
+        }
+        session.client.blocked.store(true, Relaxed);
+        self.engine.blocked.lock().insert(session.client.id, Arc::clone(&waiter));
+        waiter
+    }
+
+    /// Takes a waiter out of all its queues. Returns whether it stood first in one.
+    fn unpark(&mut self, waiter: &Waiter) -> bool {
+        let mut was_first = false;
+        for key in &waiter.keys {
+            was_first |= self.held.shard(shard_of(key)).waiters.remove(key, waiter);
+        }
+        waiter.parked.store(false, Relaxed);
+        waiter.client.blocked.store(false, Relaxed);
+        self.engine.blocked.lock().remove(&waiter.client.id);
+        was_first
+    }
+
+    /// Ends another client's wait; every shard is held. Returns whether it waited.
+    pub(super) fn unblock(&mut self, client: u64, ending: Ending) -> bool {
+        let waiter = self.engine.blocked.lock().get(&client).cloned();
+        let Some(waiter) = waiter else { return false };
+        let Some(reply) = self.end_wait(&waiter, ending) else { return false };
+        self.woken.push(Woken { client: Arc::clone(&waiter.client), wake: Wake::Reply(reply) });
+        true
+    }
+
+    /// Serves those who wait for what the records from `mark` on have changed, and tells those who watch it.
+    pub(super) fn serve(&mut self, mark: usize) {
+        if self.effects.records.len() == mark || !self.held.shards().any(Shard::observed) {
+            return;
+        }
+        let mut ready = VecDeque::new();
+        self.collect_ready(mark, &mut ready);
+        self.serve_ready(ready);
+    }
+
+    /// Runs waiters' requests, key by key in the order in which they became ready, until nobody is left who
+    /// can be served. Serving may make further keys ready.
+    fn serve_ready(&mut self, mut ready: VecDeque<(u8, Box<[u8]>)>) {
+        while let Some((db, key)) = ready.pop_front() {
+            let home = shard_of(&key);
+            let mut queues = self.held.shard(home).waiters.take(db, &key);
+            for queue in &mut queues {
+                let mut after = None;
+                while let Some(waiter) = next_waiter(queue, after) {
+                    let kind = view(&mut self.held, db).kind(&key);
+                    let served = match &queue.condition {
+                        Condition::List if kind != Some(Type::List) => break,
+                        Condition::Stream if kind != Some(Type::Stream) => break,
+                        _ => self.serve_one(&waiter, &mut ready),
+                    };
+                    match (served, &queue.condition) {
+                        (true, _) => {
+                            queue.waiters.remove(&waiter.ticket);
+                            self.held.shard(home).waiters.count(&waiter, home, -1);
+                            self.leave_other_keys(&waiter, db, &key);
+                        }
+                        // Some wait for a longer list, some readers are further on: the next may be luckier.
+                        (false, Condition::List | Condition::Stream) => {}
+                        (false, Condition::Group(_) | Condition::Claim(..)) => break,
+                    }
+                    after = Some(waiter.ticket);
+                }
+            }
+            self.held.shard(home).waiters.put_back(db, key, queues);
+        }
+    }
+
+    /// Runs one waiter's request. Returns whether its wait is over.
+    fn serve_one(&mut self, waiter: &Arc<Waiter>, ready: &mut VecDeque<(u8, Box<[u8]>)>) -> bool {
+        let mut session = Session::new(Arc::clone(&waiter.client), true);
+        session.db = waiter.db;
+        session.protocol = waiter.protocol;
+        let mut reply = Reply::new(waiter.protocol);
+        let mark = self.effects.records.len();
+        match self.run(waiter.row, &mut session, waiter.request.as_args(), &mut reply) {
+            Ok(Outcome::Block(wait)) => {
+                self.collect_ready(mark, ready);
+                if let Some(at) = wait.retry_at_ms {
+                    self.woken.push(Woken { client: Arc::clone(&waiter.client), wake: Wake::Retry(at) });
+                }
+                return false;
+            }
+            Ok(_) => {}
+            Err(error) => {
+                reply.truncate(0);
+                reply.error(&error);
+            }
+        }
+        self.collect_ready(mark, ready);
+        self.woken.push(Woken { client: Arc::clone(&waiter.client), wake: Wake::Reply(reply.take()) });
+        true
+    }
+
+    /// Takes a served waiter out of the queues of its keys but the one being served.
+    fn leave_other_keys(&mut self, waiter: &Waiter, db: u8, served: &[u8]) {
+        debug_assert_eq!(waiter.db, db);
+        for key in waiter.keys.iter().filter(|key| ***key != *served) {
+            self.held.shard(shard_of(key)).waiters.remove(key, waiter);
+        }
+        waiter.parked.store(false, Relaxed);
+        waiter.client.blocked.store(false, Relaxed);
+        self.engine.blocked.lock().remove(&waiter.client.id);
+    }
+
+    /// Finds which keys the records from `mark` on have changed. That is the only notion of change there is:
+    /// what is not logged has not happened.
+    fn collect_ready(&mut self, mark: usize, ready: &mut VecDeque<(u8, Box<[u8]>)>) {
+        let records = &self.effects.records;
+        for (db, record) in records.range(mark..records.len()) {
+            let mut parser = RequestParser::default();
+            let limits = Limits { bulk_max: u64::MAX, authenticated: true };
+            let args = parser.next(record, limits).ok().flatten().expect("records are whole requests");
+            let row = table().resolve(args).expect("records are commands of the table");
+            if row.command.flags.contains(Flags::WHOLE) {
+                for shard in self.held.shards() {
+                    shard.mark_changed(db, None);
+                    ready.extend(
+                        shard.waiters.keys().filter(|at| at.0 == db).map(|(db, key)| (db, key.into())),
+                    );
+                }
+                continue;
+            }
+            for at in row.command.key_positions(args) {
+                let key = &args[at];
+                let shard = self.held.shard(shard_of(key));
+                shard.mark_changed(db, Some(key));
+                if shard.waiters.contains(db, key) && !ready.iter().any(|(d, k)| *d == db && **k == *key) {
+                    ready.push_back((db, key.into()));
+                }
+            }
+        }
+    }
+}
+
+/// The keys of the held shards.
+fn view<'a>(held: &'a mut Held<'_>, db: u8) -> Keys<'a> {
+    match held {
+        Held::One(shard, guard) => Keys::one(db, *shard, &mut guard.keyspace),
+        held => {
+            let mut parts = Box::new([const { None }; SHARDS]);
+            if let Held::Many(shards) = held {
+                for (number, guard) in shards {
+                    parts[*number] = Some(&mut guard.keyspace);
+                }
+            }
+            Keys::many(db, parts)
+        }
+    }
+}
+
+fn is_due(shard: &Shard, db: u8, every_database: bool, now_ms: i64) -> bool {
+    let due = |db| shard.keyspace.database(db).next_deadline().is_some_and(|deadline| deadline <= now_ms);
+    due(db) || (every_database && (0..shard.keyspace.databases()).any(due))
+}
+
+fn next_waiter(queue: &super::waiter::Queue, after: Option<u64>) -> Option<Arc<Waiter>> {
+    let from = after.map_or(0, |ticket| ticket + 1);
+    queue.waiters.range(from..).next().map(|(_, waiter)| Arc::clone(waiter))
+}
+
+/// Xorshift: good enough to pick keys with, and the same turn gives the same numbers.
+fn next_random(state: &mut u64) -> u64 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    *state
+}

@@ -1,0 +1,151 @@
+//! Those who wait: blocking commands that found nothing, first come first served.
+//!
+//! A waiter stands in one queue for each of its keys, in all of them or in none: it enters and leaves while
+//! every shard it spans is held. Being served is running its own command again. So there is nothing to undo
+//! when it dies or gives up, and no message can go with it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use ahash::RandomState;
+
+use super::shard::ShardSet;
+use crate::command::{Condition, Row};
+use crate::keyspace::{SHARDS, shard_of};
+use crate::resp::{OwnedArgs, Protocol};
+use crate::session::Client;
+
+/// A client in a blocking command.
+#[derive(Debug)]
+pub struct Waiter {
+    /// Who waits.
+    pub client: Arc<Client>,
+    /// Milliseconds it waits from the start on; `None` for ever. A wake that serves nothing does not restart it.
+    pub timeout_ms: Option<u64>,
+    /// When to look again though nothing has happened, as of the time it began to wait: milliseconds since the
+    /// Unix epoch. Later changes come as [`Wake::Retry`](super::Wake).
+    pub retry_at_ms: Option<i64>,
+    /// Its place in every queue.
+    pub(super) ticket: u64,
+    pub(super) row: &'static Row,
+    pub(super) request: OwnedArgs,
+    pub(super) db: u8,
+    pub(super) protocol: Protocol,
+    pub(super) keys: Vec<Box<[u8]>>,
+    pub(super) condition: Condition,
+    /// Every shard its command touches.
+    pub(super) shards: ShardSet,
+    /// Whether it stands in its queues. Changed while all its shards are held.
+    pub(super) parked: AtomicBool,
+}
+
+/// Why a wait ends though nothing came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Its timeout has passed, or `CLIENT UNBLOCK … TIMEOUT`.
+    Timeout,
+    /// `CLIENT UNBLOCK … ERROR`.
+    Unblocked,
+    /// The connection is gone: no reply.
+    Gone,
+}
+
+/// The queues of one shard.
+#[derive(Debug)]
+pub(super) struct Waiters {
+    by_key: HashMap<(u8, Box<[u8]>), Vec<Queue>, RandomState>,
+    /// For each shard, how many places in our queues belong to waiters that span it besides us.
+    spans: Box<[u32; SHARDS]>,
+    reach: ShardSet,
+}
+
+/// Waiters for one key with the same condition, by ticket.
+#[derive(Debug)]
+pub(super) struct Queue {
+    pub(super) condition: Condition,
+    pub(super) waiters: BTreeMap<u64, Arc<Waiter>>,
+}
+
+impl Waiters {
+    pub(super) fn new(hasher: RandomState) -> Waiters {
+        Waiters { by_key: HashMap::with_hasher(hasher), spans: Box::new([0; SHARDS]), reach: ShardSet::EMPTY }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_key.is_empty()
+    }
+
+    /// Every shard that serving our waiters could need.
+    pub(super) fn reach(&self) -> ShardSet {
+        self.reach
+    }
+
+    pub(super) fn contains(&self, db: u8, key: &[u8]) -> bool {
+        !self.by_key.is_empty() && self.by_key.contains_key(&(db, key.into()))
+    }
+
+    /// Every key somebody waits for.
+    pub(super) fn keys(&self) -> impl Iterator<Item = (u8, &[u8])> {
+        self.by_key.keys().map(|(db, key)| (*db, &**key))
+    }
+
+    /// Puts the waiter at its place in the key's queue.
+    pub(super) fn insert(&mut self, key: &[u8], waiter: &Arc<Waiter>) {
+        let queues = self.by_key.entry((waiter.db, key.into())).or_default();
+        let queue = match queues.iter_mut().position(|queue| queue.condition == waiter.condition) {
+            Some(at) => &mut queues[at],
+            None => {
+                queues.push(Queue { condition: waiter.condition.clone(), waiters: BTreeMap::new() });
+                queues.last_mut().expect("one was just pushed")
+            }
+        };
+        if queue.waiters.insert(waiter.ticket, Arc::clone(waiter)).is_none() {
+            self.count(waiter, shard_of(key), 1);
+        }
+    }
+
+    /// Takes the waiter out of the key's queue. Returns whether it stood first there.
+    pub(super) fn remove(&mut self, key: &[u8], waiter: &Waiter) -> bool {
+        let place = (waiter.db, Box::from(key));
+        let Some(queues) = self.by_key.get_mut(&place) else { return false };
+        let Some(at) = queues.iter().position(|queue| queue.condition == waiter.condition) else {
+            return false;
+        };
+        let queue = &mut queues[at].waiters;
+        let first = queue.first_key_value().map(|(ticket, _)| *ticket) == Some(waiter.ticket);
+        let found = queue.remove(&waiter.ticket).is_some();
+        if queue.is_empty() {
+            queues.swap_remove(at);
+            if queues.is_empty() {
+                self.by_key.remove(&place);
+            }
+        }
+        if found {
+            self.count(waiter, shard_of(key), -1);
+        }
+        first
+    }
+
+    /// The key's queues, to be served and [`put back`](Self::put_back).
+    pub(super) fn take(&mut self, db: u8, key: &[u8]) -> Vec<Queue> {
+        self.by_key.remove(&(db, Box::from(key))).unwrap_or_default()
+    }
+
+    /// Puts back what is left of the key's queues.
+    pub(super) fn put_back(&mut self, db: u8, key: Box<[u8]>, mut queues: Vec<Queue>) {
+        queues.retain(|queue| !queue.waiters.is_empty());
+        if !queues.is_empty() {
+            self.by_key.insert((db, key), queues);
+        }
+    }
+
+    /// Counts a waiter's place in a queue of ours in or out of our reach.
+    pub(super) fn count(&mut self, waiter: &Waiter, own: usize, change: i32) {
+        for shard in waiter.shards.without(own).iter() {
+            let span = &mut self.spans[shard];
+            *span = span.checked_add_signed(change).expect("a waiter leaves as often as it enters");
+            self.reach = if *span > 0 { self.reach.with(shard) } else { self.reach.without(shard) };
+        }
+    }
+}
