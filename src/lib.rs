@@ -3,4 +3,5 @@
 
 pub mod aof;
 pub mod config;
+pub mod glob;
 pub mod keyspace;
