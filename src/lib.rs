@@ -5,3 +5,4 @@ pub mod aof;
 pub mod config;
 pub mod glob;
 pub mod keyspace;
+pub mod metrics;
