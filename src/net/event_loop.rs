@@ -1,0 +1,288 @@
+//! One event loop: its connections, its turns, and the flush that ends each tick.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use ahash::RandomState;
+
+use super::clock::Clock;
+use super::connection::Connection;
+use super::mailbox::{Mailboxes, Message};
+use super::socket::{Accepted, Socket};
+use crate::aof::Log;
+use crate::command::{Action, Effects};
+use crate::config::Settings;
+use crate::engine::{Engine, Lsn, Turn, Wake, Woken};
+use crate::session::{Client, Session};
+
+/// What all loops share.
+#[derive(Debug)]
+pub struct Shell {
+    /// The data, and what commands do to it.
+    pub engine: Engine,
+    /// Where it is kept.
+    pub log: Arc<Log>,
+    /// How the loops reach each other; as many as there are loops.
+    pub mailboxes: Mailboxes,
+    /// Connections of each loop, those on their way to it included.
+    pub connections: Box<[AtomicUsize]>,
+    /// Set once: no further request is run.
+    pub stopping: AtomicBool,
+    /// Called when the log fails: says so and does not return.
+    pub on_log_failure: fn(&crate::aof::LogFailed) -> !,
+}
+
+impl Shell {
+    /// Asks all loops to finish what has been said and end.
+    pub fn stop(&self) {
+        if !self.stopping.swap(true, Relaxed) {
+            for mailbox in &*self.mailboxes {
+                mailbox.send(Message::Stop);
+            }
+        }
+    }
+}
+
+/// One loop: a thread's share of the connections. Everything in it belongs to that thread.
+#[derive(Debug)]
+pub struct EventLoop {
+    pub(super) shell: Arc<Shell>,
+    pub(super) clock: Clock,
+    /// Its index among the loops.
+    home: usize,
+    connections: RefCell<HashMap<u64, Rc<Connection>, RandomState>>,
+    /// Connections with replies that have not left.
+    unsent: RefCell<Vec<Rc<Connection>>>,
+    flush_scheduled: Cell<bool>,
+    /// The log position that everything said or done on this loop depends on.
+    owed: Cell<Lsn>,
+    effects: RefCell<Effects>,
+    random: Cell<u64>,
+    settings: RefCell<(u64, Arc<Settings>)>,
+    /// Where sockets are read into; shared by all connections, so that an idle one needs no buffer.
+    pub(super) scratch: RefCell<Box<[u8]>>,
+}
+
+/// Bytes read from a socket at once.
+const SCRATCH: usize = 64 * 1024;
+
+/// How often the loop looks after what happens without requests: keys that expire, the log's last block.
+const HOUSEKEEPING: Duration = Duration::from_millis(100);
+
+impl EventLoop {
+    /// The loop of index `home`, to be run on its own thread. `random` seeds its random choices.
+    #[must_use]
+    pub fn new(shell: Arc<Shell>, home: usize, random: u64) -> Rc<EventLoop> {
+        let config = &shell.engine.server.config;
+        let settings = (config.generation(), config.settings());
+        Rc::new(EventLoop {
+            shell,
+            clock: Clock,
+            home,
+            connections: RefCell::default(),
+            unsent: RefCell::default(),
+            flush_scheduled: Cell::new(false),
+            owed: Cell::new(0),
+            effects: RefCell::default(),
+            random: Cell::new(random | 1),
+            settings: RefCell::new(settings),
+            scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
+        })
+    }
+
+    /// Runs until the server stops. Must be called inside a `LocalSet` on the loop's own thread.
+    pub async fn run(self: &Rc<EventLoop>) {
+        let housekeeper = tokio::task::spawn_local(Rc::clone(self).keep_house());
+        loop {
+            for message in self.shell.mailboxes[self.home].receive().await {
+                match message {
+                    Message::Connection(accepted) => self.adopt(accepted),
+                    Message::Woken { client, wake, lsn } => self.wake(client, wake, lsn),
+                    Message::Kill(client) => self.kill(client),
+                    Message::Committed => self.schedule_flush(),
+                    Message::Stop => {
+                        housekeeper.abort();
+                        self.drain().await;
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The settings as they are now. Looks for changes with one atomic load.
+    pub(super) fn settings(&self) -> Arc<Settings> {
+        let config = &self.shell.engine.server.config;
+        let mut known = self.settings.borrow_mut();
+        if known.0 != config.generation() {
+            *known = (config.generation(), config.settings());
+        }
+        Arc::clone(&known.1)
+    }
+
+    /// Runs something in a turn of the engine and sees to everything it caused. Returns the log position that
+    /// what was said depends on, and what the shell must do for whoever ran it.
+    pub(super) fn turn<T>(
+        self: &Rc<EventLoop>,
+        run: impl FnOnce(&mut Turn<'_>) -> T,
+    ) -> (T, Lsn, Vec<Action>) {
+        let mut effects = self.effects.borrow_mut();
+        self.random.set(self.random.get().wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(1442695040888963407));
+        let mut turn = self.shell.engine.turn(self.clock.now_ms(), self.random.get() >> 1, &mut effects);
+        let result = run(&mut turn);
+        let (lsn, woken) = turn.finish();
+        let actions = std::mem::take(&mut effects.actions);
+        drop(effects);
+        if lsn > self.owed.get() {
+            self.owed.set(lsn);
+            self.schedule_flush();
+        }
+        for Woken { client, wake } in woken {
+            if usize::from(client.home) == self.home {
+                self.wake(client.id, wake, lsn);
+            } else {
+                let message = Message::Woken { client: client.id, wake, lsn };
+                self.shell.mailboxes[usize::from(client.home)].send(message);
+            }
+        }
+        (result, lsn, actions)
+    }
+
+    /// Does what a command asked the shell for, but for closing its own connection.
+    pub(super) fn act(self: &Rc<EventLoop>, action: &Action) {
+        match action {
+            Action::Close => {}
+            Action::Kill(id) => {
+                if let Some(client) = self.shell.engine.server.clients.get(*id) {
+                    self.shell.mailboxes[usize::from(client.home)].send(Message::Kill(*id));
+                }
+            }
+            Action::Shutdown => self.shell.stop(),
+            #[expect(clippy::disallowed_methods, reason = "DEBUG SLEEP is asked to stop the loop")]
+            Action::Sleep(ms) => std::thread::sleep(Duration::from_millis(*ms)),
+        }
+    }
+
+    /// Notes that a connection has something to send, once the tick ends.
+    pub(super) fn has_replies(self: &Rc<EventLoop>, connection: Rc<Connection>) {
+        self.unsent.borrow_mut().push(connection);
+        self.schedule_flush();
+    }
+
+    /// Ends the tick after the tasks that are ready now.
+    pub(super) fn schedule_flush(self: &Rc<EventLoop>) {
+        if !self.flush_scheduled.replace(true) {
+            let event_loop = Rc::clone(self);
+            tokio::task::spawn_local(async move { event_loop.flush() });
+        }
+    }
+
+    /// Strikes a connection that is gone.
+    pub(super) fn forget(&self, client: &Client) {
+        self.connections.borrow_mut().remove(&client.id);
+        self.shell.engine.server.clients.remove(client.id);
+        self.shell.connections[self.home].fetch_sub(1, Relaxed);
+    }
+
+    /// The end of a tick: commits the log if anything here depends on it, then sends what is safe to say.
+    fn flush(self: &Rc<EventLoop>) {
+        self.flush_scheduled.set(false);
+        let log = &self.shell.log;
+        if log.released() < self.owed.get() {
+            self.commit();
+        }
+        let released = log.released();
+        let unsent = std::mem::take(&mut *self.unsent.borrow_mut());
+        for connection in unsent {
+            if !connection.send(self, released) {
+                self.unsent.borrow_mut().push(connection);
+            }
+        }
+    }
+
+    /// Commits the log, unless another loop is at it: then that one will tell us when it is done.
+    fn commit(self: &Rc<EventLoop>) {
+        let mailboxes = &self.shell.mailboxes;
+        mailboxes[self.home].await_commit(true);
+        match self.shell.log.commit(self.clock.now_ms().unsigned_abs()) {
+            Ok(commit) if commit.led() => {
+                for mailbox in mailboxes.iter() {
+                    mailbox.committed();
+                }
+            }
+            Ok(_) => {}
+            Err(failed) => (self.shell.on_log_failure)(&failed),
+        }
+    }
+
+    fn adopt(self: &Rc<EventLoop>, accepted: Accepted) {
+        let server = &self.shell.engine.server;
+        let settings = self.settings();
+        let keepalive = Duration::from_secs(settings.tcp_keepalive.into());
+        let Accepted { raw, address, local_address } = accepted;
+        let socket = match Socket::register(raw, keepalive) {
+            Ok(socket) => socket,
+            Err(error) => {
+                tracing::debug!(%error, address, "the connection was gone before it began");
+                self.shell.connections[self.home].fetch_sub(1, Relaxed);
+                return;
+            }
+        };
+        let id = server.clients.next_id();
+        let client = Client::new(id, self.home as u16, address, local_address, self.clock.now_ms());
+        let client = Arc::new(client);
+        server.clients.insert(Arc::clone(&client));
+        let session = Session::new(client, settings.requirepass.is_empty());
+        let connection = Rc::new(Connection::new(socket, session));
+        self.connections.borrow_mut().insert(id, Rc::clone(&connection));
+        tokio::task::spawn_local(connection.run(Rc::clone(self)));
+    }
+
+    /// Tells a waiting client something.
+    fn wake(self: &Rc<EventLoop>, client: u64, wake: Wake, lsn: Lsn) {
+        let connection = self.connections.borrow().get(&client).cloned();
+        if let Some(connection) = connection {
+            connection.wake(self, wake, lsn);
+        }
+    }
+
+    fn kill(self: &Rc<EventLoop>, client: u64) {
+        if let Some(connection) = self.connections.borrow().get(&client) {
+            connection.kill();
+        }
+    }
+
+    /// What happens without requests: keys expire, the log's last block is covered by another.
+    async fn keep_house(self: Rc<EventLoop>) {
+        let mut ticks = tokio::time::interval(HOUSEKEEPING);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if self.home != 0 || self.shell.engine.server.loading.load(Relaxed) {
+                continue;
+            }
+            for shard in 0..crate::keyspace::SHARDS {
+                self.turn(|turn| turn.expire(shard));
+            }
+            if let Err(failed) = self.shell.log.cover(self.clock.now_ms().unsigned_abs()) {
+                (self.shell.on_log_failure)(&failed);
+            }
+        }
+    }
+
+    /// Sends what has been said, so far as clients take it within a second, with the log committed.
+    async fn drain(self: &Rc<EventLoop>) {
+        for _ in 0..100 {
+            self.flush();
+            if self.unsent.borrow().is_empty() && self.shell.log.released() >= self.owed.get() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        self.connections.borrow_mut().clear();
+    }
+}

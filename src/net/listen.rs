@@ -1,0 +1,123 @@
+//! Where clients can connect: addresses and ports, and a Unix socket.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// A bound socket that clients can connect to.
+#[derive(Debug)]
+pub enum Listener {
+    /// TCP.
+    Tcp(std::net::TcpListener),
+    /// A Unix socket, removed when the server ends.
+    Unix(std::os::unix::net::UnixListener, PathBuf),
+}
+
+/// An address that cannot be listened on.
+#[derive(Debug)]
+pub struct ListenError {
+    what: String,
+    cause: io::Error,
+}
+
+impl fmt::Display for ListenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot listen on {}: {}", self.what, self.cause)
+    }
+}
+
+impl std::error::Error for ListenError {}
+
+/// Binds every address in `bind` to `port` (0: no TCP) and, if given, the Unix socket.
+///
+/// An address may be a name, `*` for every IPv4 and `::*` for every IPv6 address; one that begins with `-` may
+/// be missing on this machine.
+///
+/// # Errors
+/// If an address cannot be bound, or nothing is left to listen on.
+pub fn listen(
+    bind: &[String],
+    port: u16,
+    backlog: i32,
+    unix_socket: Option<(&Path, Option<u32>)>,
+) -> Result<Vec<Listener>, ListenError> {
+    let mut listeners = Vec::new();
+    let addresses = if port == 0 { &[][..] } else { bind };
+    for address in addresses {
+        let (address, optional) = match address.strip_prefix('-') {
+            Some(address) => (address, true),
+            None => (address.as_str(), false),
+        };
+        let bound = resolve(address, port).and_then(|addresses| {
+            addresses.into_iter().map(|address| tcp(address, backlog)).collect::<io::Result<Vec<_>>>()
+        });
+        match bound {
+            Ok(bound) => listeners.extend(bound.into_iter().map(Listener::Tcp)),
+            Err(cause) if optional && is_missing(&cause) => {}
+            Err(cause) => return Err(ListenError { what: format!("{address}:{port}"), cause }),
+        }
+    }
+    if let Some((path, mode)) = unix_socket {
+        let listener =
+            unix(path, mode).map_err(|cause| ListenError { what: path.display().to_string(), cause })?;
+        listeners.push(Listener::Unix(listener, path.to_owned()));
+    }
+    if listeners.is_empty() {
+        let cause = io::Error::new(io::ErrorKind::AddrNotAvailable, "no address is left");
+        return Err(ListenError { what: "any address".to_owned(), cause });
+    }
+    Ok(listeners)
+}
+
+fn resolve(address: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    match address {
+        "*" => Ok(vec![SocketAddr::from(([0, 0, 0, 0], port))]),
+        "::*" => Ok(vec![SocketAddr::from(([0u16; 8], port))]),
+        address => match address.parse::<IpAddr>() {
+            Ok(ip) => Ok(vec![SocketAddr::from((ip, port))]),
+            Err(_) => Ok((address, port).to_socket_addrs()?.collect()),
+        },
+    }
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    use io::ErrorKind::{AddrNotAvailable, Unsupported};
+    // A machine without IPv6 says "address family not supported" (97 on Linux), which has no kind of its own.
+    matches!(error.kind(), AddrNotAvailable | Unsupported) || error.raw_os_error() == Some(97)
+}
+
+fn tcp(address: SocketAddr, backlog: i32) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        // Each family is bound for itself, so that both can be given.
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(backlog)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+#[expect(clippy::disallowed_methods, reason = "a stale socket is no data: it is replaced")]
+fn unix(path: &Path, mode: Option<u32>) -> io::Result<std::os::unix::net::UnixListener> {
+    if std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
+        if std::os::unix::net::UnixStream::connect(path).is_ok() {
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, "another server listens there"));
+        }
+        std::fs::remove_file(path)?;
+    }
+    // Bound before it listens, so that nobody gets in before the mode is set.
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&socket2::SockAddr::unix(path)?)?;
+    if let Some(mode) = mode {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+    }
+    socket.listen(511)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}

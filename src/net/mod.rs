@@ -1,0 +1,21 @@
+//! The shell: event loops, connections, and the tick that makes replies wait for the log.
+//!
+//! Each loop is one thread with a tokio current-thread runtime; connections are local tasks of the loop they
+//! were dealt to and stay there. A **tick** is: every ready connection reads, runs its requests in a turn of
+//! the engine and keeps the replies; then, once for all of them, the flush commits the log and writes every
+//! reply whose log position is safe. Loops meet in three places only: the shards' locks, the log's tail, and
+//! each other's mailboxes.
+
+mod acceptor;
+mod clock;
+mod connection;
+mod event_loop;
+mod listen;
+mod mailbox;
+mod socket;
+
+pub use acceptor::accept;
+pub use clock::Clock;
+pub use event_loop::{EventLoop, Shell};
+pub use listen::{Listener, ListenError, listen};
+pub use mailbox::{Mailbox, Message};
