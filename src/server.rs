@@ -1,23 +1,41 @@
 //! What all connections share besides the data: settings, statistics, the list of clients.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use crate::config::Config;
 use crate::error::Error;
+use crate::metrics::Metrics;
 use crate::session::Clients;
 
 /// The server as commands see it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Server {
+    /// The settings.
+    pub config: Config,
+    /// What the loops have counted.
+    pub metrics: Arc<Metrics>,
     /// All connections.
     pub clients: Clients,
     /// Whether the log is being replayed.
     pub loading: AtomicBool,
     /// Whether the disk has no room for what producers would add.
     pub disk_full: AtomicBool,
-    expired: AtomicU64,
 }
 
 impl Server {
+    /// A server that is about to load its data.
+    #[must_use]
+    pub fn new(config: Config, metrics: Arc<Metrics>) -> Server {
+        Server {
+            config,
+            metrics,
+            clients: Clients::default(),
+            loading: AtomicBool::new(true),
+            disk_full: AtomicBool::new(false),
+        }
+    }
+
     /// Whether commands that make data grow may run now.
     ///
     /// # Errors
@@ -27,12 +45,5 @@ impl Server {
             return Err(Error::DISK_FULL);
         }
         Ok(())
-    }
-
-    /// Counts keys removed because their time had come.
-    pub fn count_expired(&self, keys: usize) {
-        if keys > 0 {
-            self.expired.fetch_add(keys as u64, Relaxed);
-        }
     }
 }

@@ -73,6 +73,18 @@ impl Session {
         }
     }
 
+    /// Whether a reply that comes after waiting may be sent; uses up a `CLIENT REPLY SKIP`.
+    pub fn takes_reply(&mut self) -> bool {
+        match self.replies {
+            Replies::On | Replies::SkipNext => true,
+            Replies::Off => false,
+            Replies::Skip => {
+                self.replies = Replies::On;
+                false
+            }
+        }
+    }
+
     /// Selects a database, for this session and in its public face.
     pub fn select(&mut self, db: u8) {
         self.db = db;

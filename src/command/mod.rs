@@ -23,6 +23,7 @@ pub use table::{Row, Table, table};
 
 use crate::error::Error;
 use crate::keyspace::{Keys, WrongType};
+use crate::metrics::LoopMetrics;
 use crate::resp::{Args, OwnedArgs, Replied, Reply};
 use crate::server::Server;
 use crate::session::Session;
@@ -52,6 +53,8 @@ pub struct Context<'a> {
     pub may_block: bool,
     /// What all connections share.
     pub server: &'a Server,
+    /// Where the loop that runs the command counts.
+    pub metrics: &'a LoopMetrics,
 }
 
 /// How a command ended, if not in an error.

@@ -24,6 +24,7 @@ pub use waiter::{Ending, Waiter};
 
 use crate::command::{Effects, Row, table};
 use crate::keyspace::SHARDS;
+use crate::metrics::LoopMetrics;
 use crate::resp::{Args, Reply};
 use crate::server::Server;
 use crate::session::{Session, Watch};
@@ -66,8 +67,14 @@ impl Engine {
     }
 
     /// Begins a turn: a run of requests that happen at the same time. `random` must be new each turn.
-    pub fn turn<'e>(&'e self, now_ms: i64, random: u64, effects: &'e mut Effects) -> Turn<'e> {
-        Turn::new(self, now_ms, random, effects)
+    pub fn turn<'e>(
+        &'e self,
+        now_ms: i64,
+        random: u64,
+        metrics: &'e LoopMetrics,
+        effects: &'e mut Effects,
+    ) -> Turn<'e> {
+        Turn::new(self, now_ms, random, metrics, effects)
     }
 
     /// Repeats a change from the log. Nothing is logged, nobody is served, nothing expires.
@@ -79,16 +86,10 @@ impl Engine {
         scratch.session.db = db;
         scratch.reply.truncate(0);
         scratch.effects.records.clear();
-        let mut turn = self.turn(now_ms, 0, &mut scratch.effects);
+        let mut turn = self.turn(now_ms, 0, &scratch.metrics, &mut scratch.effects);
         let outcome = turn.repeat(row, &mut scratch.session, args, &mut scratch.reply);
         turn.discard();
         outcome.map_err(|error| text(error.text()))
-    }
-
-    /// Ends a wait from outside. Returns the reply that is due and the log position it depends on, or `None`
-    /// if the waiter has been served (or ended) already, so that its reply is on its way.
-    pub fn end_wait(&self, waiter: &Waiter, ending: Ending, turn: &mut Turn<'_>) -> Option<Vec<u8>> {
-        turn.end_wait(waiter, ending)
     }
 
     /// How many clients wait in a blocking command.
@@ -182,13 +183,14 @@ pub struct Replay {
     session: Session,
     reply: Reply,
     effects: Effects,
+    metrics: LoopMetrics,
 }
 
 impl Replay {
-    /// Replays as the given session, which no client owns.
+    /// Replays as the given session, which no client owns, and counts what it does.
     #[must_use]
-    pub fn new(session: Session) -> Replay {
-        Replay { session, reply: Reply::default(), effects: Effects::default() }
+    pub fn new(session: Session, metrics: LoopMetrics) -> Replay {
+        Replay { session, reply: Reply::default(), effects: Effects::default(), metrics }
     }
 }
 

@@ -12,6 +12,7 @@ use super::{Engine, Held, shards_of};
 use crate::command::{Condition, Context, Effects, Flags, Group, Outcome, Row, Wait, table};
 use crate::error::Error;
 use crate::keyspace::{Keys, SHARDS, Type, shard_of};
+use crate::metrics::{Counter, Gauge, LoopMetrics};
 use crate::resp::{Args, Limits, Reply, RequestParser};
 use crate::session::{Client, Replies, Session};
 
@@ -24,6 +25,7 @@ pub struct Turn<'e> {
     pub(super) engine: &'e Engine,
     pub(super) now_ms: i64,
     pub(super) effects: &'e mut Effects,
+    metrics: &'e LoopMetrics,
     random: u64,
     held: Held<'e>,
     set: ShardSet,
@@ -62,10 +64,17 @@ pub enum Wake {
 const EXPIRED_MAX: usize = 256;
 
 impl<'e> Turn<'e> {
-    pub(super) fn new(engine: &'e Engine, now_ms: i64, random: u64, effects: &'e mut Effects) -> Turn<'e> {
+    pub(super) fn new(
+        engine: &'e Engine,
+        now_ms: i64,
+        random: u64,
+        metrics: &'e LoopMetrics,
+        effects: &'e mut Effects,
+    ) -> Turn<'e> {
         effects.records.clear();
         Turn {
             engine,
+            metrics,
             now_ms,
             effects,
             random: random | 1,
@@ -83,6 +92,7 @@ impl<'e> Turn<'e> {
             session.replies = Replies::Skip;
         }
         let executed = self.dispatch(session, args, reply, start).unwrap_or_else(|error| {
+            self.metrics.count(Counter::ErrorReplies);
             reply.truncate(start);
             reply.error(&error);
             Executed::Replied
@@ -90,12 +100,20 @@ impl<'e> Turn<'e> {
         match session.replies {
             Replies::On | Replies::SkipNext => {}
             Replies::Off => reply.truncate(start),
+            // The reply that is to be skipped comes later.
+            Replies::Skip if matches!(executed, Executed::Blocked(_)) => {}
             Replies::Skip => {
                 reply.truncate(start);
                 session.replies = Replies::On;
             }
         }
         executed
+    }
+
+    /// Whether a request asked for something only the shell can do. It should be done before the next one.
+    #[must_use]
+    pub fn has_actions(&self) -> bool {
+        !self.effects.actions.is_empty()
     }
 
     /// Removes keys whose time has come, in one shard, and serves those who waited for them.
@@ -195,19 +213,13 @@ impl<'e> Turn<'e> {
         self.hold(wanted);
         self.expire_for(row, session.db, args);
         let mark = self.effects.records.len();
-        let outcome = match self.run(row, session, args, reply) {
-            Err(error) => {
-                reply.truncate(start);
-                reply.error(&error);
-                Outcome::Reply
-            }
-            Ok(outcome) => outcome,
-        };
-        let executed = match outcome {
+        let executed = match self.run(row, session, args, reply)? {
             Outcome::Reply => Executed::Replied,
             Outcome::Block(wait) => {
                 reply.truncate(start);
-                Executed::Blocked(self.park(row, session, args, wait))
+                // Before it is parked: it must not be served what it did itself.
+                self.serve(mark);
+                return Ok(Executed::Blocked(self.park(row, session, args, wait)));
             }
             Outcome::Unblock { client, with_error } => {
                 let ending = if with_error { Ending::Unblocked } else { Ending::Timeout };
@@ -269,8 +281,14 @@ impl<'e> Turn<'e> {
             reply,
             effects: self.effects,
             server: &self.engine.server,
+            metrics: self.metrics,
         };
-        (row.command.handler)(&mut context, args)
+        let outcome = (row.command.handler)(&mut context, args);
+        self.metrics.command_executed(row.number.into(), 0);
+        if outcome.is_err() {
+            self.metrics.command_failed(row.number.into());
+        }
+        outcome
     }
 
     /// Takes the shards of a request, or keeps those that are held if they will do.
@@ -315,6 +333,7 @@ impl<'e> Turn<'e> {
             let database = self.held.shard(shard_of(key)).keyspace.database_mut(db);
             if database.expiry(key).is_some_and(|deadline| deadline <= self.now_ms) {
                 database.remove(key);
+                self.metrics.count(Counter::ExpiredKeys);
                 self.effects.records.push(db, [b"DEL", key].into_iter());
             }
         }
@@ -336,7 +355,7 @@ impl<'e> Turn<'e> {
                     removed += 1;
                 }
             }
-            self.engine.server.count_expired(removed);
+            self.metrics.add(Counter::ExpiredKeys, removed as u64);
         }
     }
 
@@ -365,6 +384,7 @@ impl<'e> Turn<'e> {
             self.held.shard(shard_of(key)).waiters.insert(key, &waiter);
         }
         session.client.blocked.store(true, Relaxed);
+        self.metrics.raise(Gauge::BlockedClients);
         self.engine.blocked.lock().insert(session.client.id, Arc::clone(&waiter));
         waiter
     }
@@ -375,10 +395,15 @@ impl<'e> Turn<'e> {
         for key in &waiter.keys {
             was_first |= self.held.shard(shard_of(key)).waiters.remove(key, waiter);
         }
+        self.has_left(waiter);
+        was_first
+    }
+
+    fn has_left(&mut self, waiter: &Waiter) {
         waiter.parked.store(false, Relaxed);
         waiter.client.blocked.store(false, Relaxed);
+        self.metrics.lower(Gauge::BlockedClients);
         self.engine.blocked.lock().remove(&waiter.client.id);
-        was_first
     }
 
     /// Ends another client's wait; every shard is held. Returns whether it waited.
@@ -464,9 +489,7 @@ impl<'e> Turn<'e> {
         for key in waiter.keys.iter().filter(|key| ***key != *served) {
             self.held.shard(shard_of(key)).waiters.remove(key, waiter);
         }
-        waiter.parked.store(false, Relaxed);
-        waiter.client.blocked.store(false, Relaxed);
-        self.engine.blocked.lock().remove(&waiter.client.id);
+        self.has_left(waiter);
     }
 
     /// Finds which keys the records from `mark` on have changed. That is the only notion of change there is:

@@ -1,63 +1,59 @@
 //! The acceptor: takes connections in and deals them out evenly to the loops.
 
 use std::io;
-use std::sync::Arc;
+use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::net::{TcpListener, UnixListener};
 
-use super::event_loop::Shell;
+use super::event_loop::EventLoop;
 use super::listen::Listener;
 use super::mailbox::Message;
 use super::socket::{Accepted, Raw};
+use crate::metrics::Counter;
 
 /// Accepts connections for ever, from all listeners, as local tasks of the current loop.
-pub fn accept(shell: &Arc<Shell>, listeners: Vec<Listener>) {
+pub fn accept(event_loop: &Rc<EventLoop>, listeners: Vec<Listener>) {
     for listener in listeners {
-        let shell = Arc::clone(shell);
+        let event_loop = Rc::clone(event_loop);
         tokio::task::spawn_local(async move {
-            if let Err(error) = accept_from(&shell, listener).await {
+            if let Err(error) = accept_from(&event_loop, listener).await {
                 tracing::error!(%error, "cannot accept connections");
             }
         });
     }
 }
 
-async fn accept_from(shell: &Shell, listener: Listener) -> io::Result<()> {
+async fn accept_from(event_loop: &EventLoop, listener: Listener) -> io::Result<()> {
     match listener {
         Listener::Tcp(listener) => {
-            let listener = AsyncFd::with_interest(listener, Interest::READABLE)?;
+            let listener = TcpListener::from_std(listener)?;
             loop {
-                let accepted = listener.async_io(Interest::READABLE, std::net::TcpListener::accept).await;
-                let accepted = accepted.and_then(|(stream, address)| {
-                    stream.set_nonblocking(true)?;
+                let accepted = listener.accept().await.and_then(|(stream, address)| {
                     let local_address = stream.local_addr()?.to_string();
-                    Ok(Accepted { raw: Raw::Tcp(stream), address: address.to_string(), local_address })
+                    let raw = Raw::Tcp(stream.into_std()?);
+                    Ok(Accepted { raw, address: address.to_string(), local_address })
                 });
-                deal(shell, accepted).await;
+                deal(event_loop, accepted).await;
             }
         }
         Listener::Unix(listener, path) => {
-            let listener = AsyncFd::with_interest(listener, Interest::READABLE)?;
+            let listener = UnixListener::from_std(listener)?;
             let address = format!("{}:0", path.display());
             loop {
-                let accepted =
-                    listener.async_io(Interest::READABLE, std::os::unix::net::UnixListener::accept).await;
-                let accepted = accepted.and_then(|(stream, _)| {
-                    stream.set_nonblocking(true)?;
-                    let (address, local_address) = (address.clone(), address.clone());
-                    Ok(Accepted { raw: Raw::Unix(stream), address, local_address })
+                let accepted = listener.accept().await.and_then(|(stream, _)| {
+                    let raw = Raw::Unix(stream.into_std()?);
+                    Ok(Accepted { raw, address: address.clone(), local_address: address.clone() })
                 });
-                deal(shell, accepted).await;
+                deal(event_loop, accepted).await;
             }
         }
     }
 }
 
 /// Gives a connection to the loop that has the fewest, or turns it away.
-async fn deal(shell: &Shell, accepted: io::Result<Accepted>) {
+async fn deal(event_loop: &EventLoop, accepted: io::Result<Accepted>) {
     let accepted = match accepted {
         Ok(accepted) => accepted,
         Err(error) => {
@@ -67,10 +63,10 @@ async fn deal(shell: &Shell, accepted: io::Result<Accepted>) {
             return;
         }
     };
-    let server = &shell.engine.server;
-    server.metrics.connection_received();
-    if server.clients.len() >= server.config.settings().maxclients as usize {
-        server.metrics.connection_rejected();
+    let shell = &event_loop.shell;
+    event_loop.metrics.count(Counter::ConnectionsReceived);
+    if shell.engine.server.clients.len() >= event_loop.settings().maxclients as usize {
+        event_loop.metrics.count(Counter::ConnectionsRejected);
         refuse(accepted, b"-ERR max number of clients reached\r\n");
         return;
     }

@@ -28,4 +28,10 @@ impl Clock {
         let now = self.instant();
         now.checked_add(Duration::from_millis(ms)).unwrap_or(now + FAR)
     }
+
+    /// The moment at which the wall clock, as it goes now, will show this time.
+    #[must_use]
+    pub fn at_ms(self, ms: i64) -> Instant {
+        self.after_ms(u64::try_from(ms.saturating_sub(self.now_ms())).unwrap_or(0))
+    }
 }

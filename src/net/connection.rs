@@ -18,8 +18,9 @@ use tokio::sync::Notify;
 use super::event_loop::EventLoop;
 use super::socket::Socket;
 use crate::command::Action;
-use crate::engine::{Ending, Executed, Lsn, Wake, Waiter};
+use crate::engine::{Ending, Executed, Lsn, Waiter, Wake};
 use crate::error::Error;
+use crate::metrics::Counter;
 use crate::resp::{Limits, Reply, RequestParser};
 use crate::session::Session;
 
@@ -120,6 +121,7 @@ impl Connection {
         if let Some(watch) = watch {
             event_loop.shell.engine.unwatch(&watch);
         }
+        self.socket.shut_down();
         event_loop.forget(&client);
     }
 
@@ -178,7 +180,8 @@ impl Connection {
         let bytes = &scratch[..read];
         let mut state = self.state.borrow_mut();
         count(&state.session.client.bytes_in, read);
-        event_loop.shell.engine.server.metrics.bytes_in(read as u64);
+        event_loop.metrics.add(Counter::NetInputBytes, read as u64);
+        event_loop.metrics.count(Counter::ReadsProcessed);
         if !state.input.is_empty() {
             if state.input.len() + read > event_loop.settings().client_query_buffer_limit as usize {
                 return Ok(Read::End);
@@ -371,6 +374,7 @@ impl Connection {
     /// Ends the connection at once.
     pub(super) fn kill(&self) {
         self.killed.set(true);
+        self.socket.shut_down();
         self.notify.notify_one();
     }
 
@@ -390,9 +394,9 @@ impl Connection {
                     drop(borrowed);
                     let (connection, event_loop) = (Rc::clone(self), Rc::clone(event_loop));
                     tokio::task::spawn_local(async move {
-                        tokio::select! {
-                            writable = connection.socket.writable() => if writable.is_err() { connection.kill() },
-                            () = connection.gone() => {}
+                        // A connection that ends shuts its socket down, which makes it writable too.
+                        if connection.socket.writable().await.is_err() {
+                            connection.kill();
                         }
                         event_loop.has_replies(connection);
                     });
@@ -407,7 +411,8 @@ impl Connection {
                 }
             }
         }
-        event_loop.shell.engine.server.metrics.bytes_out(written as u64);
+        event_loop.metrics.add(Counter::NetOutputBytes, written as u64);
+        event_loop.metrics.count(Counter::WritesProcessed);
         state.sent_bytes(written);
         let done = state.replies.is_empty();
         state.sending = !done;
@@ -424,12 +429,6 @@ impl Connection {
         state.session.client.output_bytes.store(state.replies.len() as u64, Relaxed);
         if !std::mem::replace(&mut state.sending, true) {
             event_loop.has_replies(Rc::clone(self));
-        }
-    }
-
-    async fn gone(&self) {
-        while !self.killed.get() {
-            self.notify.notified().await;
         }
     }
 }

@@ -11,12 +11,13 @@ use ahash::RandomState;
 
 use super::clock::Clock;
 use super::connection::Connection;
-use super::mailbox::{Mailboxes, Message};
+use super::mailbox::{Mailbox, Message};
 use super::socket::{Accepted, Socket};
 use crate::aof::Log;
 use crate::command::{Action, Effects};
 use crate::config::Settings;
 use crate::engine::{Engine, Lsn, Turn, Wake, Woken};
+use crate::metrics::{Gauge, LoopMetrics};
 use crate::session::{Client, Session};
 
 /// What all loops share.
@@ -27,7 +28,7 @@ pub struct Shell {
     /// Where it is kept.
     pub log: Arc<Log>,
     /// How the loops reach each other; as many as there are loops.
-    pub mailboxes: Mailboxes,
+    pub mailboxes: Arc<[Mailbox]>,
     /// Connections of each loop, those on their way to it included.
     pub connections: Box<[AtomicUsize]>,
     /// Set once: no further request is run.
@@ -61,6 +62,7 @@ pub struct EventLoop {
     /// The log position that everything said or done on this loop depends on.
     owed: Cell<Lsn>,
     effects: RefCell<Effects>,
+    pub(super) metrics: LoopMetrics,
     random: Cell<u64>,
     settings: RefCell<(u64, Arc<Settings>)>,
     /// Where sockets are read into; shared by all connections, so that an idle one needs no buffer.
@@ -76,7 +78,7 @@ const HOUSEKEEPING: Duration = Duration::from_millis(100);
 impl EventLoop {
     /// The loop of index `home`, to be run on its own thread. `random` seeds its random choices.
     #[must_use]
-    pub fn new(shell: Arc<Shell>, home: usize, random: u64) -> Rc<EventLoop> {
+    pub fn new(shell: Arc<Shell>, home: usize, metrics: LoopMetrics, random: u64) -> Rc<EventLoop> {
         let config = &shell.engine.server.config;
         let settings = (config.generation(), config.settings());
         Rc::new(EventLoop {
@@ -88,6 +90,7 @@ impl EventLoop {
             flush_scheduled: Cell::new(false),
             owed: Cell::new(0),
             effects: RefCell::default(),
+            metrics,
             random: Cell::new(random | 1),
             settings: RefCell::new(settings),
             scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
@@ -131,8 +134,10 @@ impl EventLoop {
         run: impl FnOnce(&mut Turn<'_>) -> T,
     ) -> (T, Lsn, Vec<Action>) {
         let mut effects = self.effects.borrow_mut();
-        self.random.set(self.random.get().wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(1442695040888963407));
-        let mut turn = self.shell.engine.turn(self.clock.now_ms(), self.random.get() >> 1, &mut effects);
+        self.random
+            .set(self.random.get().wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(1442695040888963407));
+        let mut turn =
+            self.shell.engine.turn(self.clock.now_ms(), self.random.get() >> 1, &self.metrics, &mut effects);
         let result = run(&mut turn);
         let (lsn, woken) = turn.finish();
         let actions = std::mem::take(&mut effects.actions);
@@ -185,6 +190,7 @@ impl EventLoop {
     pub(super) fn forget(&self, client: &Client) {
         self.connections.borrow_mut().remove(&client.id);
         self.shell.engine.server.clients.remove(client.id);
+        self.metrics.lower(Gauge::ConnectedClients);
         self.shell.connections[self.home].fetch_sub(1, Relaxed);
     }
 
@@ -236,6 +242,7 @@ impl EventLoop {
         let client = Client::new(id, self.home as u16, address, local_address, self.clock.now_ms());
         let client = Arc::new(client);
         server.clients.insert(Arc::clone(&client));
+        self.metrics.raise(Gauge::ConnectedClients);
         let session = Session::new(client, settings.requirepass.is_empty());
         let connection = Rc::new(Connection::new(socket, session));
         self.connections.borrow_mut().insert(id, Rc::clone(&connection));

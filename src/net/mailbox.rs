@@ -1,6 +1,5 @@
 //! How loops talk to each other: each has a mailbox that others put messages into.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use parking_lot::Mutex;
@@ -74,6 +73,3 @@ impl Mailbox {
         }
     }
 }
-
-/// The mailboxes of all loops, by the loop's index.
-pub type Mailboxes = Arc<[Mailbox]>;

@@ -17,5 +17,5 @@ mod socket;
 pub use acceptor::accept;
 pub use clock::Clock;
 pub use event_loop::{EventLoop, Shell};
-pub use listen::{Listener, ListenError, listen};
+pub use listen::{ListenError, Listener, listen};
 pub use mailbox::{Mailbox, Message};

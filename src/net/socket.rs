@@ -73,4 +73,12 @@ impl Socket {
             Socket::Unix(stream) => stream.try_write(bytes),
         }
     }
+
+    /// Ends both directions: whoever waits for the socket is woken. One that has ended already may be told so.
+    pub(super) fn shut_down(&self) {
+        let _ = match self {
+            Socket::Tcp(stream) => SockRef::from(stream).shutdown(std::net::Shutdown::Both),
+            Socket::Unix(stream) => SockRef::from(stream).shutdown(std::net::Shutdown::Both),
+        };
+    }
 }
