@@ -1,6 +1,6 @@
 //! The list: a sequence of byte strings that grows and shrinks at both ends.
 //!
-//! A deque of chunks ([`chunk`]): buffers of up to 8 KiB in which elements lie one behind the other, two bytes of
+//! A deque of chunks (see `chunk`): buffers of up to 8 KiB in which elements lie one behind the other, two bytes of
 //! overhead each while they are short. A larger element has a chunk of its own. A list that fits into one chunk is that
 //! chunk and nothing else, in a buffer that grows by half, because there may be millions of lists with one element.
 //! Chunks between the two ends have no free room worth mentioning; those at the ends may.
