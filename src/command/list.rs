@@ -7,7 +7,7 @@ use super::arguments::{integer, is, non_negative, timeout_seconds};
 use super::entry::{Access, Command, Flags, Group, KeySpec};
 use super::{Condition, Context, Outcome, Wait};
 use crate::error::Error;
-use crate::keyspace::list::List;
+use crate::keyspace::list::{List, Where};
 use crate::number;
 use crate::resp::Args;
 
@@ -153,9 +153,16 @@ fn pop_many(cx: &mut Context<'_>, key: &[u8], end: End, count: usize) -> Outcome
     if let Ok(Some(list)) = cx.keys.list_mut(key) {
         popped = count.min(list.len());
         cx.reply.array(popped);
-        for _ in 0..popped {
-            cx.reply.optional(end.peek(list));
-            end.drop(list);
+        let kept = list.len() - popped;
+        match end {
+            End::Left => {
+                list.range(0..popped).for_each(|element| _ = cx.reply.bulk(element));
+                list.trim(popped..usize::MAX);
+            }
+            End::Right => {
+                list.range(kept..usize::MAX).rev().for_each(|element| _ = cx.reply.bulk(element));
+                list.trim(0..kept);
+            }
         }
         if list.is_empty() {
             cx.keys.remove(key);
@@ -190,13 +197,13 @@ fn lset(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
 }
 
 fn linsert(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
-    let before = match () {
-        () if is(&args[2], "BEFORE") => true,
-        () if is(&args[2], "AFTER") => false,
+    let side = match () {
+        () if is(&args[2], "BEFORE") => Where::Before,
+        () if is(&args[2], "AFTER") => Where::After,
         () => return Err(Error::SYNTAX),
     };
     let Some(list) = cx.keys.list_mut(&args[1])? else { return Ok(cx.reply.integer(0).into()) };
-    match list.insert(before, &args[3], &args[4]) {
+    match list.insert(side, &args[3], &args[4]) {
         None => Ok(cx.reply.integer(-1).into()),
         Some(len) => {
             cx.log_request(args);
@@ -264,7 +271,8 @@ fn lpos(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
     // Zero means no limit, for both.
     let most = count.map(|count| if count == 0 { usize::MAX } else { count });
     let max_len = if max_len == 0 { usize::MAX } else { max_len };
-    let found = list.map_or(Vec::new(), |list| list.positions(&args[2], rank, most.unwrap_or(1), max_len));
+    let matches = list.map(|list| list.positions(&args[2], rank, max_len));
+    let found: Vec<usize> = matches.into_iter().flatten().take(most.unwrap_or(1)).collect();
     match (count, found.first()) {
         (None, None) => Ok(cx.reply.null().into()),
         (None, Some(at)) => Ok(cx.reply.count(*at).into()),
