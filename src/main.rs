@@ -1,4 +1,297 @@
-//! The program.
+//! The program: reads what it is told, loads the log, starts the loops, and ends in order.
 #![forbid(unsafe_code)]
 
-fn main() {}
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
+use std::time::Duration;
+
+use ahash::RandomState;
+use millstream::aof::{self, DirectoryId, DiskStorage, LogFailed, Policy, Storage};
+use millstream::command::table;
+use millstream::config::{AppendFsync, CommandLine, Config, Settings};
+use millstream::engine::{Engine, Replay};
+use millstream::metrics::{LoopMetrics, Metrics};
+use millstream::net::{Clock, EventLoop, Listener, LogJournal, Mailbox, Shell, accept, listen};
+use millstream::resp::OwnedArgs;
+use millstream::server::Server;
+use millstream::session::{Client, Session};
+use millstream::report;
+use tokio::runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::LocalSet;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The command line or the configuration file is wrong.
+const EXIT_USAGE: u8 = 2;
+/// The data cannot be loaded as it is; nothing was changed.
+const EXIT_REFUSED: u8 = 3;
+/// The log could not be written any more; what was acknowledged is safe.
+const EXIT_LOG_FAILED: u8 = 4;
+
+fn main() -> ExitCode {
+    let command_line = CommandLine::parse(std::env::args_os().skip(1)).unwrap_or_else(|error| error.exit());
+    let settings = match read_settings(&command_line) {
+        Ok(settings) => settings,
+        Err(message) => {
+            eprintln!("error: {message}");
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    if let Err(error) = report::start(&settings) {
+        eprintln!("error: cannot open the log file {}: {error}", settings.logfile);
+        return ExitCode::from(EXIT_USAGE);
+    }
+    match serve(settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { code, message }) => {
+            tracing::error!("{message}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// Why the server cannot go on, and the exit code that says so.
+struct Failure {
+    code: u8,
+    message: String,
+}
+
+impl Failure {
+    fn start(error: impl std::fmt::Display) -> Failure {
+        Failure { code: 1, message: error.to_string() }
+    }
+}
+
+fn read_settings(command_line: &CommandLine) -> Result<Settings, String> {
+    let text = match command_line.config_file.as_deref() {
+        None => None,
+        Some("-") => {
+            Some(std::io::read_to_string(std::io::stdin()).map_err(|error| format!("standard input: {error}"))?)
+        }
+        Some(file) => Some(fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?),
+    };
+    command_line.settings(text.as_deref()).map_err(|error| error.to_string())
+}
+
+/// Serves until asked to stop.
+fn serve(settings: Settings) -> Result<(), Failure> {
+    let loops = match settings.threads {
+        0 => thread::available_parallelism().map_or(1, usize::from),
+        threads => threads as usize,
+    };
+    let listeners = listeners(&settings).map_err(Failure::start)?;
+    announce(&settings, &listeners, loops);
+    // One more line of counters than loops: loading counts too.
+    let (metrics, mut counters) = Metrics::new(loops + 1, table().rows().len());
+    let loading_counters = counters.pop().expect("there is one more than loops");
+    let hasher = random_hasher().map_err(Failure::start)?;
+    let databases = settings.databases as usize;
+    let server = Arc::new(Server::new(Config::new(settings), metrics));
+    let journal = Arc::new(LogJournal::default());
+    let engine = Engine::new(server, Arc::clone(&journal) as _, databases, &hasher);
+    let shell = Arc::new(Shell {
+        engine,
+        journal,
+        mailboxes: (0..loops).map(|_| Mailbox::default()).collect(),
+        connections: (0..loops).map(|_| 0.into()).collect(),
+        stopping: false.into(),
+        on_log_failure: give_up,
+        on_stop: tokio::sync::Notify::new(),
+    });
+    let mut listeners = Some(listeners);
+    let threads: Vec<_> = counters
+        .into_iter()
+        .enumerate()
+        .map(|(home, metrics)| {
+            let (shell, listeners) = (Arc::clone(&shell), listeners.take().unwrap_or_default());
+            start_loop(shell, home, metrics, listeners).map_err(Failure::start)
+        })
+        .collect::<Result<_, _>>()?;
+    load(&shell, loading_counters)?;
+    start_syncing(&shell).map_err(Failure::start)?;
+    wait_for_signals(&shell).map_err(Failure::start)?;
+    for thread in threads {
+        thread.join().map_err(|_| Failure::start("an event loop has panicked"))?;
+    }
+    finish(&shell)
+}
+
+fn listeners(settings: &Settings) -> Result<Vec<Listener>, millstream::net::ListenError> {
+    let unix = Path::new(&settings.unixsocket);
+    let mode = Some(settings.unixsocketperm).filter(|mode| *mode != 0);
+    let unix = (!settings.unixsocket.is_empty()).then_some((unix, mode));
+    listen(&settings.bind, settings.port, settings.tcp_backlog, unix)
+}
+
+fn announce(settings: &Settings, listeners: &[Listener], loops: usize) {
+    tracing::info!(
+        "Millstream {} with {loops} event loop{}, process {}",
+        env!("CARGO_PKG_VERSION"),
+        if loops == 1 { "" } else { "s" },
+        std::process::id(),
+    );
+    for listener in listeners {
+        tracing::info!("listening on {listener}");
+    }
+    if settings.port != 0 {
+        tracing::info!("connect with: redis-cli -p {}", settings.port);
+    }
+}
+
+/// A thread of its own for one event loop. The first one also accepts connections.
+fn start_loop(
+    shell: Arc<Shell>,
+    home: usize,
+    metrics: LoopMetrics,
+    listeners: Vec<Listener>,
+) -> Result<thread::JoinHandle<()>, Box<dyn std::error::Error>> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let random = random_u64()?;
+    let run = move || {
+        let event_loop = EventLoop::new(shell, home, metrics, random);
+        LocalSet::new().block_on(&runtime, async {
+            accept(&event_loop, listeners);
+            event_loop.run().await;
+        });
+    };
+    Ok(thread::Builder::new().name(format!("loop-{home}")).spawn(run)?)
+}
+
+/// Loads the log and lets commands in.
+fn load(shell: &Shell, metrics: LoopMetrics) -> Result<(), Failure> {
+    let settings = shell.engine.server.config.settings();
+    let started = Clock.instant();
+    let storage: Arc<dyn Storage> = Arc::new(DiskStorage::new(PathBuf::from(&settings.dir)).map_err(Failure::start)?);
+    let client = Client::new(0, 0, String::new(), String::new(), 0);
+    let mut replay = Replay::new(Session::new(Arc::new(client), true), metrics);
+    let mut request = OwnedArgs::default();
+    let mut shown = 0;
+    let (log, recovery) = aof::open(
+        &storage,
+        DirectoryId(random_bytes().map_err(Failure::start)?),
+        policy(settings.appendfsync),
+        Clock.now_ms().unsigned_abs(),
+        &mut |db, now_ms, args| {
+            request.assign(args);
+            shell.engine.replay(db, now_ms.cast_signed(), request.as_args(), &mut replay)
+        },
+        &mut |progress| {
+            let elapsed = started.elapsed();
+            if elapsed.as_secs() > shown {
+                shown = elapsed.as_secs();
+                let percent = progress.bytes_done * 100 / progress.bytes_total.max(1);
+                let rate = progress.commands as f64 / elapsed.as_secs_f64();
+                let left = elapsed.as_secs_f64() * (100.0 / percent.max(1) as f64 - 1.0);
+                tracing::info!("loading: {percent}%, {rate:.0} commands/s, {left:.0} s left");
+            }
+        },
+    )
+    .map_err(|error| Failure { code: EXIT_REFUSED, message: error.to_string() })?;
+    if let Some(cut) = &recovery.contents.cut {
+        tracing::warn!("{cut}");
+    }
+    shell.journal.set(log);
+    shell.engine.server.loading.store(false, Relaxed);
+    tracing::info!(
+        "loaded {} keys from {} commands in {}, in {:.3} s; ready, appendfsync {}",
+        shell.engine.keys(),
+        recovery.contents.commands,
+        settings.dir,
+        started.elapsed().as_secs_f64(),
+        settings.appendfsync.word(),
+    );
+    Ok(())
+}
+
+fn policy(setting: AppendFsync) -> Policy {
+    match setting {
+        AppendFsync::Always => Policy::Always,
+        AppendFsync::EverySec => Policy::EverySec,
+        AppendFsync::No => Policy::No,
+    }
+}
+
+/// A thread that syncs the log once a second where the policy leaves it to us.
+fn start_syncing(shell: &Arc<Shell>) -> std::io::Result<()> {
+    let shell = Arc::clone(shell);
+    let sync = move || loop {
+        thread::sleep(Duration::from_secs(1));
+        if let Some(log) = shell.journal.log()
+            && log.policy() == Policy::EverySec
+            && let Err(failed) = log.sync()
+        {
+            give_up(&failed);
+        }
+    };
+    thread::Builder::new().name("sync".to_owned()).spawn(sync).map(|_| ())
+}
+
+/// Waits for SIGTERM or SIGINT, or for `SHUTDOWN`. A second signal ends the process at once.
+fn wait_for_signals(shell: &Arc<Shell>) -> std::io::Result<()> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("stopping on SIGTERM"),
+            _ = interrupt.recv() => tracing::info!("stopping on SIGINT"),
+            () = shell.stopped() => tracing::info!("stopping on SHUTDOWN"),
+        }
+        shell.stop();
+        Ok(())
+    })?;
+    let impatient = async move {
+        let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+        let Ok(mut interrupt) = signal(SignalKind::interrupt()) else { return };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        std::process::exit(1);
+    };
+    thread::Builder::new().name("signals".to_owned()).spawn(move || runtime.block_on(impatient)).map(|_| ())
+}
+
+/// Makes everything durable and says goodbye.
+fn finish(shell: &Shell) -> Result<(), Failure> {
+    let Some(log) = shell.journal.log() else { return Ok(()) };
+    let failed = |message: String| Failure { code: EXIT_LOG_FAILED, message };
+    match log.finish(Clock.now_ms().unsigned_abs()) {
+        Ok(true) => {}
+        Ok(false) => return Err(failed("the disk is full: changes that nobody was told of are lost".to_owned())),
+        Err(error) => return Err(failed(error.to_string())),
+    }
+    let settings = shell.engine.server.config.settings();
+    if !settings.unixsocket.is_empty() {
+        // Nobody may listen there any more, or it may be gone: both are fine.
+        let _ = fs::remove_file(&settings.unixsocket);
+    }
+    tracing::info!("everything is on disk; bye");
+    Ok(())
+}
+
+/// The log has failed: nothing more can be acknowledged, and the process must not go on with what it believes.
+fn give_up(failed: &LogFailed) -> ! {
+    tracing::error!("{failed}; nothing more is acknowledged, what was acknowledged is safe");
+    std::process::exit(EXIT_LOG_FAILED.into());
+}
+
+fn random_hasher() -> Result<RandomState, getrandom::Error> {
+    Ok(RandomState::with_seeds(random_u64()?, random_u64()?, random_u64()?, random_u64()?))
+}
+
+fn random_u64() -> Result<u64, getrandom::Error> {
+    random_bytes().map(u64::from_ne_bytes)
+}
+
+fn random_bytes<const N: usize>() -> Result<[u8; N], getrandom::Error> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
+}

@@ -8,12 +8,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use ahash::RandomState;
+use tokio::sync::Notify;
 
 use super::clock::Clock;
 use super::connection::Connection;
 use super::mailbox::{Mailbox, Message};
 use super::socket::{Accepted, Socket};
-use crate::aof::Log;
+use super::journal::LogJournal;
+use crate::aof::{Commit, LogFailed};
 use crate::command::{Action, Effects};
 use crate::config::Settings;
 use crate::engine::{Engine, Lsn, Turn, Wake, Woken};
@@ -26,7 +28,7 @@ pub struct Shell {
     /// The data, and what commands do to it.
     pub engine: Engine,
     /// Where it is kept.
-    pub log: Arc<Log>,
+    pub journal: Arc<LogJournal>,
     /// How the loops reach each other; as many as there are loops.
     pub mailboxes: Arc<[Mailbox]>,
     /// Connections of each loop, those on their way to it included.
@@ -34,7 +36,9 @@ pub struct Shell {
     /// Set once: no further request is run.
     pub stopping: AtomicBool,
     /// Called when the log fails: says so and does not return.
-    pub on_log_failure: fn(&crate::aof::LogFailed) -> !,
+    pub on_log_failure: fn(&LogFailed) -> !,
+    /// Woken when the server is to stop.
+    pub on_stop: Notify,
 }
 
 impl Shell {
@@ -44,7 +48,13 @@ impl Shell {
             for mailbox in &*self.mailboxes {
                 mailbox.send(Message::Stop);
             }
+            self.on_stop.notify_one();
         }
+    }
+
+    /// Waits until [`stop`](Self::stop) is called.
+    pub async fn stopped(&self) {
+        self.on_stop.notified().await;
     }
 }
 
@@ -197,11 +207,11 @@ impl EventLoop {
     /// The end of a tick: commits the log if anything here depends on it, then sends what is safe to say.
     fn flush(self: &Rc<EventLoop>) {
         self.flush_scheduled.set(false);
-        let log = &self.shell.log;
-        if log.released() < self.owed.get() {
+        let journal = &self.shell.journal;
+        if journal.released() < self.owed.get() {
             self.commit();
         }
-        let released = log.released();
+        let released = journal.released();
         let unsent = std::mem::take(&mut *self.unsent.borrow_mut());
         for connection in unsent {
             if !connection.send(self, released) {
@@ -210,17 +220,30 @@ impl EventLoop {
         }
     }
 
-    /// Commits the log, unless another loop is at it: then that one will tell us when it is done.
+    /// Commits the log, unless another loop is at it: then that one tells us when it is done, and what it left
+    /// is for the first to ask. So one sync is under way at a time, and the next is filling meanwhile.
     fn commit(self: &Rc<EventLoop>) {
+        let Some(log) = self.shell.journal.log() else { return };
         let mailboxes = &self.shell.mailboxes;
         mailboxes[self.home].await_commit(true);
-        match self.shell.log.commit(self.clock.now_ms().unsigned_abs()) {
-            Ok(commit) if commit.led() => {
+        let committed = log.commit(self.clock.now_ms().unsigned_abs());
+        let server = &self.shell.engine.server;
+        match committed {
+            Ok(Commit::Done { more, .. }) => {
+                server.disk_full.store(false, Relaxed);
+                if more {
+                    self.schedule_flush();
+                }
                 for mailbox in mailboxes.iter() {
                     mailbox.committed();
                 }
             }
-            Ok(_) => {}
+            Ok(Commit::DiskFull) => {
+                if !server.disk_full.swap(true, Relaxed) {
+                    tracing::error!("the disk is full: producers are refused, replies wait until there is room");
+                }
+            }
+            Ok(Commit::Idle | Commit::InProgress) => {}
             Err(failed) => (self.shell.on_log_failure)(&failed),
         }
     }
@@ -243,7 +266,7 @@ impl EventLoop {
         let client = Arc::new(client);
         server.clients.insert(Arc::clone(&client));
         self.metrics.raise(Gauge::ConnectedClients);
-        let session = Session::new(client, settings.requirepass.is_empty());
+        let session = Session::new(client, !settings.requirepass.is_set());
         let connection = Rc::new(Connection::new(socket, session));
         self.connections.borrow_mut().insert(id, Rc::clone(&connection));
         tokio::task::spawn_local(connection.run(Rc::clone(self)));
@@ -263,19 +286,26 @@ impl EventLoop {
         }
     }
 
-    /// What happens without requests: keys expire, the log's last block is covered by another.
+    /// What happens without requests: keys expire, a full disk gets room again, the log's last block is covered
+    /// by another.
     async fn keep_house(self: Rc<EventLoop>) {
         let mut ticks = tokio::time::interval(HOUSEKEEPING);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut position = 0;
         loop {
             ticks.tick().await;
-            if self.home != 0 || self.shell.engine.server.loading.load(Relaxed) {
+            let Some(log) = self.shell.journal.log() else { continue };
+            if log.released() < self.owed.get() {
+                self.schedule_flush();
+            }
+            if self.home != 0 {
                 continue;
             }
             for shard in 0..crate::keyspace::SHARDS {
                 self.turn(|turn| turn.expire(shard));
             }
-            if let Err(failed) = self.shell.log.cover(self.clock.now_ms().unsigned_abs()) {
+            let quiet = std::mem::replace(&mut position, log.position()) == position;
+            if quiet && let Err(failed) = log.cover(self.clock.now_ms().unsigned_abs()) {
                 (self.shell.on_log_failure)(&failed);
             }
         }
@@ -285,7 +315,7 @@ impl EventLoop {
     async fn drain(self: &Rc<EventLoop>) {
         for _ in 0..100 {
             self.flush();
-            if self.unsent.borrow().is_empty() && self.shell.log.released() >= self.owed.get() {
+            if self.unsent.borrow().is_empty() && self.shell.journal.released() >= self.owed.get() {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;

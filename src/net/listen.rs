@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::config::{Bind, BindAddress};
 
 /// A bound socket that clients can connect to.
 #[derive(Debug)]
@@ -15,6 +17,18 @@ pub enum Listener {
     Tcp(std::net::TcpListener),
     /// A Unix socket, removed when the server ends.
     Unix(std::os::unix::net::UnixListener, PathBuf),
+}
+
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Listener::Tcp(listener) => match listener.local_addr() {
+                Ok(address) => address.fmt(f),
+                Err(error) => error.fmt(f),
+            },
+            Listener::Unix(_, path) => path.display().fmt(f),
+        }
+    }
 }
 
 /// An address that cannot be listened on.
@@ -34,31 +48,27 @@ impl std::error::Error for ListenError {}
 
 /// Binds every address in `bind` to `port` (0: no TCP) and, if given, the Unix socket.
 ///
-/// An address may be a name, `*` for every IPv4 and `::*` for every IPv6 address; one that begins with `-` may
-/// be missing on this machine.
+/// An address may be a name; an optional one may be missing on this machine.
 ///
 /// # Errors
 /// If an address cannot be bound, or nothing is left to listen on.
 pub fn listen(
-    bind: &[String],
+    bind: &Bind,
     port: u16,
-    backlog: i32,
+    backlog: u32,
     unix_socket: Option<(&Path, Option<u32>)>,
 ) -> Result<Vec<Listener>, ListenError> {
     let mut listeners = Vec::new();
-    let addresses = if port == 0 { &[][..] } else { bind };
+    let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+    let addresses = if port == 0 { &[][..] } else { &bind.0[..] };
     for address in addresses {
-        let (address, optional) = match address.strip_prefix('-') {
-            Some(address) => (address, true),
-            None => (address.as_str(), false),
-        };
         let bound = resolve(address, port).and_then(|addresses| {
             addresses.into_iter().map(|address| tcp(address, backlog)).collect::<io::Result<Vec<_>>>()
         });
         match bound {
             Ok(bound) => listeners.extend(bound.into_iter().map(Listener::Tcp)),
-            Err(cause) if optional && is_missing(&cause) => {}
-            Err(cause) => return Err(ListenError { what: format!("{address}:{port}"), cause }),
+            Err(cause) if address.optional && is_missing(&cause) => {}
+            Err(cause) => return Err(ListenError { what: format!("{}:{port}", address.host), cause }),
         }
     }
     if let Some((path, mode)) = unix_socket {
@@ -73,14 +83,10 @@ pub fn listen(
     Ok(listeners)
 }
 
-fn resolve(address: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    match address {
-        "*" => Ok(vec![SocketAddr::from(([0, 0, 0, 0], port))]),
-        "::*" => Ok(vec![SocketAddr::from(([0u16; 8], port))]),
-        address => match address.parse::<IpAddr>() {
-            Ok(ip) => Ok(vec![SocketAddr::from((ip, port))]),
-            Err(_) => Ok((address, port).to_socket_addrs()?.collect()),
-        },
+fn resolve(address: &BindAddress, port: u16) -> io::Result<Vec<SocketAddr>> {
+    match address.ip() {
+        Some(ip) => Ok(vec![SocketAddr::from((ip, port))]),
+        None => Ok((address.host.as_str(), port).to_socket_addrs()?.collect()),
     }
 }
 

@@ -96,6 +96,15 @@ impl OwnedArgs {
         Args::new(&self.bytes, &self.spans)
     }
 
+    /// Makes these the arguments, in the memory that is there.
+    pub fn assign(&mut self, args: &[&[u8]]) {
+        self.bytes.clear();
+        self.spans.clear();
+        for arg in args {
+            self.push(arg);
+        }
+    }
+
     /// Adds one argument at the end.
     pub fn push(&mut self, arg: &[u8]) {
         let start = self.bytes.len();
