@@ -10,13 +10,16 @@
 
 mod bind;
 mod events;
+mod file;
 mod limits;
 mod memory;
 mod options;
 mod value;
+mod words;
 
 pub use bind::{Bind, BindAddress};
 pub use events::KeyspaceEvents;
+pub use file::{FileError, rewrite, sample};
 pub use limits::{OutputLimit, OutputLimits};
 pub use memory::parse_memory;
 pub use options::{ConfigOption, Group, OPTIONS, Settings, When, option};
@@ -24,3 +27,4 @@ pub use value::{
     AppendFsync, DebugCommands, Fixed, Kind, LogFormat, LogLevel, MemoryOrPercent, OomScoreAdj,
     ReplDisklessLoad, SanitizeDumpPayload, Secret, Supervised,
 };
+pub use words::{quote, split_words};
