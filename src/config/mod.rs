@@ -9,6 +9,7 @@
 //! of whoever lives by it: they compare `Config::generation` with the one they acted on last.
 
 mod bind;
+mod cli;
 mod events;
 mod file;
 mod limits;
@@ -18,6 +19,7 @@ mod value;
 mod words;
 
 pub use bind::{Bind, BindAddress};
+pub use cli::CommandLine;
 pub use events::KeyspaceEvents;
 pub use file::{FileError, rewrite, sample};
 pub use limits::{OutputLimit, OutputLimits};
