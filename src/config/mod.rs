@@ -6,7 +6,7 @@
 //!
 //! Everything is plain text processing: no file is opened, no clock or environment read. `main` reads the configuration
 //! file and hands over its text. What a changed setting brings about (a new limit, another log level) is the business
-//! of whoever lives by it: they compare `Config::generation` with the one they acted on last.
+//! of whoever lives by it: they compare [`Config::generation`] with the one they acted on last.
 
 mod bind;
 mod cli;
@@ -15,6 +15,7 @@ mod file;
 mod limits;
 mod memory;
 mod options;
+mod shared;
 mod value;
 mod words;
 
@@ -25,6 +26,7 @@ pub use file::{FileError, rewrite, sample};
 pub use limits::{OutputLimit, OutputLimits};
 pub use memory::parse_memory;
 pub use options::{ConfigOption, Group, OPTIONS, Settings, When, option};
+pub use shared::{Config, ConfigError, View};
 pub use value::{
     AppendFsync, DebugCommands, Fixed, Kind, LogFormat, LogLevel, MemoryOrPercent, OomScoreAdj,
     ReplDisklessLoad, SanitizeDumpPayload, Secret, Supervised,
