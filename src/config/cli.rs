@@ -43,13 +43,16 @@ impl CommandLine {
     /// and leaves with 2.
     pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let mut command = command();
-        let arguments: Result<Vec<String>, OsString> =
-            arguments.into_iter().map(OsString::into_string).collect();
-        let arguments = arguments.map_err(|argument| {
-            command.error(ErrorKind::InvalidUtf8, format!("'{}' is not UTF-8 text", argument.display()))
-        })?;
+        let mut texts = Vec::new();
+        for (index, argument) in arguments.into_iter().enumerate() {
+            // Not shown: it may be a password.
+            let refusal = |_| {
+                command.error(ErrorKind::InvalidUtf8, format!("argument {} is not UTF-8 text", index + 1))
+            };
+            texts.push(argument.into_string().map_err(refusal)?);
+        }
         let arguments =
-            join_values(arguments).map_err(|message| command.error(ErrorKind::UnknownArgument, message))?;
+            join_values(texts).map_err(|message| command.error(ErrorKind::UnknownArgument, message))?;
         let matches = command.try_get_matches_from_mut(arguments)?;
         let mut flags = Vec::new();
         for option in OPTIONS {
@@ -317,6 +320,15 @@ mod tests {
             assert!(!message.contains("hunter2"), "{message}");
         }
         assert!(!format!("{:?}", parse(&["--requirepass", "hunter2"])).contains("hunter2"));
+    }
+
+    #[test]
+    fn an_argument_that_is_not_text_is_counted_not_shown() {
+        use std::os::unix::ffi::OsStringExt;
+        let arguments = ["--requirepass".into(), OsString::from_vec(b"hunter2\xff".to_vec())];
+        let error = CommandLine::parse(arguments).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().starts_with("error: argument 2 is not UTF-8 text"), "{error}");
     }
 
     #[test]
