@@ -212,7 +212,7 @@ fn load(shell: &Shell, metrics: LoopMetrics) -> Result<(), Failure> {
 fn policy(setting: AppendFsync) -> Policy {
     match setting {
         AppendFsync::Always => Policy::Always,
-        AppendFsync::EverySec => Policy::EverySec,
+        AppendFsync::Everysec => Policy::EverySec,
         AppendFsync::No => Policy::No,
     }
 }
@@ -244,7 +244,7 @@ fn wait_for_signals(shell: &Arc<Shell>) -> std::io::Result<()> {
             () = shell.stopped() => tracing::info!("stopping on SHUTDOWN"),
         }
         shell.stop();
-        Ok(())
+        Ok::<(), std::io::Error>(())
     })?;
     let impatient = async move {
         let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };

@@ -1,29 +1,22 @@
-//! stub
-use std::sync::Arc;
-/// x
-#[derive(Debug)]
-pub struct Log;
-/// x
-#[derive(Debug)]
-pub struct LogFailed;
-/// x
-#[derive(Debug)]
-pub struct Commit;
-impl Commit {
-    /// x
-    pub fn led(&self) -> bool {
-        true
-    }
-}
-#[allow(missing_docs)]
-impl Log {
-    pub fn released(&self) -> u64 {
-        1
-    }
-    pub fn commit(&self, _: u64) -> Result<Commit, LogFailed> {
-        Ok(Commit)
-    }
-    pub fn cover(&self, _: u64) -> Result<(), LogFailed> {
-        Ok(())
-    }
-}
+//! The append-only log: what happened, on disk, in a form that Redis can load.
+//!
+//! Format ([`record`], [`block`], [`manifest`]) is pure; [`storage`] alone touches a disk; the rest decides what is
+//! written when, and what may be believed afterwards.
+
+pub mod block;
+mod directory;
+mod loader;
+mod log;
+pub mod manifest;
+pub mod record;
+pub mod storage;
+mod tail;
+mod twin;
+
+pub use block::{DirectoryId, Lsn};
+pub use directory::StorageError;
+pub use loader::{Contents, Cut, LoadError, Progress, Recovery, Replay, open, read};
+pub use log::{Commit, Log, LogFailed, Policy, Status};
+pub use record::Records;
+pub use storage::{DiskStorage, Storage, StorageFile};
+pub use twin::{Fault, Operation, Twin, Unsynced};

@@ -461,9 +461,6 @@ fn move_block(
 /// Logs a move of several elements in words that every Redis since 7.0 knows.
 fn log_block(cx: &mut Context<'_>, args: Args<'_>, block: &Block, pushed: &[Vec<u8>]) {
     let (source, destination) = (&args[1], &args[2]);
-    if pushed.len() > 1 {
-        cx.log(&[b"MULTI"]);
-    }
     if block.one_by_one || block.from != block.to {
         for _ in pushed {
             cx.log(&[b"LMOVE", source, destination, block.from.word(), block.to.word()]);
@@ -474,9 +471,6 @@ fn log_block(cx: &mut Context<'_>, args: Args<'_>, block: &Block, pushed: &[Vec<
         let mut record = vec![block.to.push_command(), destination];
         record.extend(pushed.iter().map(Vec::as_slice));
         cx.log(&record);
-    }
-    if pushed.len() > 1 {
-        cx.log(&[b"EXEC"]);
     }
 }
 

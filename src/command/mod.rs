@@ -17,7 +17,7 @@ mod string;
 mod table;
 mod transaction;
 
-pub use effects::{Action, Effects, Records};
+pub use effects::{Action, Effects};
 pub use entry::{Access, Begin, Categories, Command, Find, Flags, Group, KeySpec};
 pub use table::{Row, Table, table};
 
@@ -122,13 +122,13 @@ impl Context<'_> {
     /// ids left to choose, no "if".
     pub fn log_request(&mut self, args: Args<'_>) {
         let db = self.keys.db();
-        self.effects.records.push(db, args.iter());
+        self.effects.records.push_request(db, args.iter());
     }
 
     /// Logs a change as the command that repeats it.
     pub fn log(&mut self, args: &[&[u8]]) {
         let db = self.keys.db();
-        self.effects.records.push(db, args.iter().copied());
+        self.effects.records.push(db, args);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Where changes go before anybody may hear of them.
 
-use crate::command::Records;
+use crate::aof::record::Records;
 
 /// A position in the log: the number of a block. Positions only grow; zero is before everything.
 pub type Lsn = u64;

@@ -66,8 +66,8 @@ impl Turn<'_> {
         reply.array(rows.len());
         // Commands that would wait must not, and see that they are inside.
         session.transaction = Some(Transaction::default());
-        let first = self.effects.records.len();
-        self.effects.records.push(session.db, [&b"MULTI"[..]].into_iter());
+        let mark = self.effects.records.mark();
+        self.effects.records.begin_transaction();
         for (row, request) in rows.into_iter().zip(&transaction.queue) {
             let start = reply.len();
             match self.run(row, session, request.as_args(), reply) {
@@ -84,12 +84,8 @@ impl Turn<'_> {
             }
         }
         session.transaction = None;
-        if self.effects.records.len() == first + 1 {
-            self.effects.records.truncate(first);
-        } else {
-            self.effects.records.push(session.db, [&b"EXEC"[..]].into_iter());
-        }
-        self.serve(first);
+        self.effects.records.end_transaction();
+        self.serve(mark);
         Ok(())
     }
 

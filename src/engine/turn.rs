@@ -119,7 +119,7 @@ impl<'e> Turn<'e> {
     /// Removes keys whose time has come, in one shard, and serves those who waited for them.
     pub fn expire(&mut self, shard: usize) {
         self.hold(ShardSet::EMPTY.with(shard));
-        let mark = self.effects.records.len();
+        let mark = self.effects.records.mark();
         self.expire_due(usize::MAX);
         self.serve(mark);
     }
@@ -212,7 +212,7 @@ impl<'e> Turn<'e> {
         }
         self.hold(wanted);
         self.expire_for(row, session.db, args);
-        let mark = self.effects.records.len();
+        let mark = self.effects.records.mark();
         let executed = match self.run(row, session, args, reply)? {
             Outcome::Reply => Executed::Replied,
             Outcome::Block(wait) => {
@@ -283,7 +283,15 @@ impl<'e> Turn<'e> {
             server: &self.engine.server,
             metrics: self.metrics,
         };
+        // Whatever one command logs belongs together; inside `EXEC` all of it does.
+        let alone = context.may_block;
+        if alone {
+            context.effects.records.begin_transaction();
+        }
         let outcome = (row.command.handler)(&mut context, args);
+        if alone {
+            self.effects.records.end_transaction();
+        }
         self.metrics.command_executed(row.number.into(), 0);
         if outcome.is_err() {
             self.metrics.command_failed(row.number.into());
@@ -326,7 +334,7 @@ impl<'e> Turn<'e> {
         if !self.held.shards().any(|shard| is_due(shard, db, every_database, self.now_ms)) {
             return;
         }
-        let mark = self.effects.records.len();
+        let mark = self.effects.records.mark();
         self.expire_due(if whole { usize::MAX } else { EXPIRED_MAX });
         for at in row.command.key_positions(args) {
             let key = &args[at];
@@ -334,7 +342,7 @@ impl<'e> Turn<'e> {
             if database.expiry(key).is_some_and(|deadline| deadline <= self.now_ms) {
                 database.remove(key);
                 self.metrics.count(Counter::ExpiredKeys);
-                self.effects.records.push(db, [b"DEL", key].into_iter());
+                self.effects.records.push(db, &[b"DEL", key]);
             }
         }
         self.serve(mark);
@@ -351,7 +359,7 @@ impl<'e> Turn<'e> {
                 {
                     let key = Box::<[u8]>::from(key);
                     database.remove(&key);
-                    self.effects.records.push(db, [b"DEL", &*key].into_iter());
+                    self.effects.records.push(db, &[b"DEL", &key]);
                     removed += 1;
                 }
             }
@@ -417,7 +425,7 @@ impl<'e> Turn<'e> {
 
     /// Serves those who wait for what the records from `mark` on have changed, and tells those who watch it.
     pub(super) fn serve(&mut self, mark: usize) {
-        if self.effects.records.len() == mark || !self.held.shards().any(Shard::observed) {
+        if self.effects.records.mark() == mark || !self.held.shards().any(Shard::observed) {
             return;
         }
         let mut ready = VecDeque::new();
@@ -463,7 +471,7 @@ impl<'e> Turn<'e> {
         session.db = waiter.db;
         session.protocol = waiter.protocol;
         let mut reply = Reply::new(waiter.protocol);
-        let mark = self.effects.records.len();
+        let mark = self.effects.records.mark();
         match self.run(waiter.row, &mut session, waiter.request.as_args(), &mut reply) {
             Ok(Outcome::Block(wait)) => {
                 self.collect_ready(mark, ready);
@@ -495,27 +503,25 @@ impl<'e> Turn<'e> {
     /// Finds which keys the records from `mark` on have changed. That is the only notion of change there is:
     /// what is not logged has not happened.
     fn collect_ready(&mut self, mark: usize, ready: &mut VecDeque<(u8, Box<[u8]>)>) {
-        let records = &self.effects.records;
-        for (db, record) in records.range(mark..records.len()) {
+        let limits = Limits { bulk_max: u64::MAX, authenticated: true };
+        for (db, run) in self.effects.records.runs_from(mark) {
             let mut parser = RequestParser::default();
-            let limits = Limits { bulk_max: u64::MAX, authenticated: true };
-            let args = parser.next(record, limits).ok().flatten().expect("records are whole requests");
-            let row = table().resolve(args).expect("records are commands of the table");
-            if row.command.flags.contains(Flags::WHOLE) {
-                for shard in self.held.shards() {
-                    shard.mark_changed(db, None);
-                    ready.extend(
-                        shard.waiters.keys().filter(|at| at.0 == db).map(|(db, key)| (db, key.into())),
-                    );
+            while let Some(args) = parser.next(run, limits).expect("records are requests") {
+                let row = table().resolve(args).expect("records are commands of the table");
+                if row.command.flags.contains(Flags::WHOLE) {
+                    for shard in self.held.shards() {
+                        shard.mark_changed(db, None);
+                        let waited_for = shard.waiters.keys().filter(|at| at.0 == db);
+                        ready.extend(waited_for.map(|(db, key)| (db, key.into())));
+                    }
                 }
-                continue;
-            }
-            for at in row.command.key_positions(args) {
-                let key = &args[at];
-                let shard = self.held.shard(shard_of(key));
-                shard.mark_changed(db, Some(key));
-                if shard.waiters.contains(db, key) && !ready.iter().any(|(d, k)| *d == db && **k == *key) {
-                    ready.push_back((db, key.into()));
+                for at in row.command.key_positions(args) {
+                    let key = &args[at];
+                    let shard = self.held.shard(shard_of(key));
+                    shard.mark_changed(db, Some(key));
+                    if shard.waiters.contains(db, key) && !ready.iter().any(|(d, k)| *d == db && **k == *key) {
+                        ready.push_back((db, key.into()));
+                    }
                 }
             }
         }
