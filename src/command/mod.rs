@@ -9,12 +9,15 @@ pub mod arguments;
 mod connection;
 mod effects;
 mod entry;
+mod expiry;
 mod key;
 mod list;
 mod server;
 mod stream;
 mod string;
 mod table;
+#[cfg(test)]
+mod testing;
 mod transaction;
 
 pub use effects::{Action, Effects, Records};

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use super::entry::{Command, Flags};
-use super::{connection, key, list, server, stream, string, transaction};
+use super::entry::Command;
+use super::{connection, expiry, key, list, server, stream, string, transaction};
 use crate::error::Error;
 use crate::resp::Args;
 
@@ -14,6 +14,7 @@ const FAMILIES: &[&[Command]] = &[
     server::COMMANDS,
     transaction::COMMANDS,
     key::COMMANDS,
+    expiry::COMMANDS,
     string::COMMANDS,
     list::COMMANDS,
     stream::COMMANDS,
@@ -150,6 +151,7 @@ fn unknown_subcommand(container: &str, name: &[u8]) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::Flags;
 
     #[test]
     fn every_entry_is_whole() {

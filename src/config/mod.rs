@@ -1,7 +1,7 @@
 //! stub
 use std::sync::Arc;
 #[allow(missing_docs)]
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Settings {
     pub requirepass: String,
     pub tcp_keepalive: u32,
@@ -14,6 +14,9 @@ pub struct Settings {
 pub struct Config(pub Arc<Settings>);
 #[allow(missing_docs)]
 impl Config {
+    pub fn new(settings: Settings) -> Config {
+        Config(Arc::new(settings))
+    }
     pub fn settings(&self) -> Arc<Settings> {
         self.0.clone()
     }
