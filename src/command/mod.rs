@@ -7,11 +7,13 @@
 
 pub mod arguments;
 mod connection;
+mod counter;
 mod effects;
 mod entry;
 mod expiry;
 mod key;
 mod list;
+mod long_double;
 mod server;
 mod stream;
 mod string;

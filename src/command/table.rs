@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use super::entry::Command;
-use super::{connection, expiry, key, list, server, stream, string, transaction};
+use super::{connection, counter, expiry, key, list, server, stream, string, transaction};
 use crate::error::Error;
 use crate::resp::Args;
 
@@ -16,6 +16,7 @@ const FAMILIES: &[&[Command]] = &[
     key::COMMANDS,
     expiry::COMMANDS,
     string::COMMANDS,
+    counter::COMMANDS,
     list::COMMANDS,
     stream::COMMANDS,
 ];
