@@ -9,6 +9,7 @@ pub mod arguments;
 mod connection;
 mod counter;
 mod effects;
+mod encoding;
 mod entry;
 mod expiry;
 mod key;
