@@ -8,6 +8,7 @@
 pub mod arguments;
 mod connection;
 mod counter;
+mod database;
 mod effects;
 mod encoding;
 mod entry;

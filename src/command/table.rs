@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use super::entry::Command;
-use super::{connection, counter, expiry, key, list, server, stream, string, transaction};
+use super::{connection, counter, database, expiry, key, list, server, stream, string, transaction};
 use crate::error::Error;
 use crate::resp::Args;
 
@@ -15,6 +15,7 @@ const FAMILIES: &[&[Command]] = &[
     transaction::COMMANDS,
     key::COMMANDS,
     expiry::COMMANDS,
+    database::COMMANDS,
     string::COMMANDS,
     counter::COMMANDS,
     list::COMMANDS,
