@@ -180,6 +180,8 @@ bitflags! {
         const INSERT = 1 << 6;
         /// Removes from the value.
         const DELETE = 1 << 7;
+        /// Some of this only with certain options.
+        const VARIABLE_FLAGS = 1 << 8;
     }
 }
 

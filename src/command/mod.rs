@@ -7,14 +7,21 @@
 
 pub mod arguments;
 mod connection;
+mod counter;
+mod database;
 mod effects;
+mod encoding;
 mod entry;
+mod expiry;
 mod key;
 mod list;
+mod long_double;
 mod server;
 mod stream;
 mod string;
 mod table;
+#[cfg(test)]
+mod testing;
 mod transaction;
 
 pub use effects::{Action, Effects};

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use super::entry::{Command, Flags};
-use super::{connection, key, list, server, stream, string, transaction};
+use super::entry::Command;
+use super::{connection, counter, database, expiry, key, list, server, stream, string, transaction};
 use crate::error::Error;
 use crate::resp::Args;
 
@@ -14,7 +14,10 @@ const FAMILIES: &[&[Command]] = &[
     server::COMMANDS,
     transaction::COMMANDS,
     key::COMMANDS,
+    expiry::COMMANDS,
+    database::COMMANDS,
     string::COMMANDS,
+    counter::COMMANDS,
     list::COMMANDS,
     stream::COMMANDS,
 ];
@@ -150,6 +153,7 @@ fn unknown_subcommand(container: &str, name: &[u8]) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::Flags;
 
     #[test]
     fn every_entry_is_whole() {

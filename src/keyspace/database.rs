@@ -31,7 +31,8 @@ struct Entry {
     used_ms: i64,
 }
 
-const NEVER: i64 = i64::MAX;
+/// No moment a key could be given: that lies in the past, which means removing it.
+const NEVER: i64 = i64::MIN;
 
 impl Database {
     /// An empty database. `hasher` must be seeded at random: key names come from strangers.

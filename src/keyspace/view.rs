@@ -77,6 +77,15 @@ impl<'a> Keys<'a> {
         self.db
     }
 
+    /// How many numbered databases there are.
+    #[must_use]
+    pub fn database_count(&self) -> u8 {
+        match &self.parts {
+            Parts::One(_, keyspace) => keyspace.databases(),
+            Parts::Many(parts) => parts.iter().flatten().next().expect(HELD).databases(),
+        }
+    }
+
     /// Looks at another database from here on (`COPY … DB`, `MOVE`).
     pub fn select(&mut self, db: u8) {
         self.db = db;
