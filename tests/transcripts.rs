@@ -345,10 +345,10 @@ fn pattern(text: &str) -> Result<(Pattern, &str), Unread> {
         let (text, rest) = string(quoted)?;
         return Ok((Pattern::Exactly(Reply::Verbatim { format: *b"txt", text }), rest));
     }
-    // A simple string or an error goes on to the end of the line; everything else to the next comma or bracket.
-    if let Some(line) = text.strip_prefix('+') {
-        let (line, rest) = line.split_once('\n').unwrap_or((line, ""));
-        return Ok((Pattern::Exactly(Reply::Simple(line.as_bytes().to_vec())), rest));
+    // An error goes on to the end of the line unless it is quoted; all other words to the next comma or bracket.
+    if let Some(quoted) = text.strip_prefix('-').filter(|rest| rest.starts_with('"')) {
+        let (bytes, rest) = string(quoted)?;
+        return Ok((Pattern::Exactly(Reply::Error(bytes)), rest));
     }
     if let Some(line) =
         text.strip_prefix('-').filter(|line| !line.starts_with(|char: char| char.is_ascii_digit()))
@@ -372,6 +372,9 @@ fn word_pattern(word: &str) -> Option<Pattern> {
         "true" => Some(Pattern::Exactly(Reply::Boolean(true))),
         "false" => Some(Pattern::Exactly(Reply::Boolean(false))),
         _ => {
+            if let Some(text) = word.strip_prefix('+') {
+                return Some(Pattern::Exactly(Reply::Simple(text.as_bytes().to_vec())));
+            }
             if let Some(double) = word.strip_prefix("(double) ") {
                 return Some(Pattern::Exactly(Reply::Double(double.as_bytes().to_vec())));
             }
@@ -429,10 +432,11 @@ impl Pattern {
             (Self::Containing(part), Reply::Error(text)) => contains(text, part),
             (Self::Containing(part), reply) => reply.text().is_some_and(|text| contains(text, part)),
             (Self::Exactly(expected), reply) => expected == reply,
-            (Self::Array(patterns), Reply::Array(replies))
-            | (Self::Set(patterns), Reply::Set(replies))
-            | (Self::Push(patterns), Reply::Push(replies)) => all(patterns, replies),
-            (Self::Unordered(patterns), Reply::Array(replies)) => {
+            (Self::Array(patterns), Reply::Array(replies)) | (Self::Push(patterns), Reply::Push(replies)) => {
+                all(patterns, replies)
+            }
+            (Self::Unordered(patterns), Reply::Array(replies))
+            | (Self::Set(patterns), Reply::Set(replies)) => {
                 patterns.len() == replies.len()
                     && patterns
                         .iter()
