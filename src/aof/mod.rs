@@ -1,8 +1,15 @@
 //! The append-only log: what happened, on disk, in a form that Redis can load.
+//!
+//! Format ([`record`], [`block`], [`manifest`]) is pure; [`storage`] alone touches a disk; the rest decides what is
+//! written when, and what may be believed afterwards.
 
 pub mod block;
 pub mod manifest;
 pub mod record;
+pub mod storage;
+mod twin;
 
 pub use block::{DirectoryId, Lsn};
 pub use record::Records;
+pub use storage::{DiskStorage, Storage, StorageFile};
+pub use twin::{Fault, Operation, Twin, Unsynced};
