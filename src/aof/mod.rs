@@ -4,12 +4,19 @@
 //! written when, and what may be believed afterwards.
 
 pub mod block;
+mod directory;
+mod loader;
+mod log;
 pub mod manifest;
 pub mod record;
 pub mod storage;
+mod tail;
 mod twin;
 
 pub use block::{DirectoryId, Lsn};
+pub use directory::StorageError;
+pub use loader::{Contents, Cut, LoadError, Progress, Recovery, Replay, open, read};
+pub use log::{Commit, Log, LogFailed, Policy, Status};
 pub use record::Records;
 pub use storage::{DiskStorage, Storage, StorageFile};
 pub use twin::{Fault, Operation, Twin, Unsynced};

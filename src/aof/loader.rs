@@ -1,0 +1,744 @@
+//! Loading and recovery: what may be believed of the files that a crash, a power cut or an accident has left.
+//!
+//! [`read`] only reads: it checks every block and hands its commands out. [`open`] adds what makes the log writable
+//! again: the lock, a new directory where there is none, the cut. Nothing here ever starts empty because something
+//! could not be read.
+//!
+//! # What is cut and what is refused
+//! Each block carries the highest number that was durable when it was written. Let `d` be the highest seen in any
+//! header, before or after a bad block `n`. If `n <= d`, the bad block was complete on disk once: damage, refused. If
+//! `n > d`, nobody was promised under [`Policy::Always`] that it is there (a block is written only after the one before
+//! was synced, so a valid block behind `n` would prove `n <= d`); under the other policies a power cut may leave any part
+//! of what was not synced, so there may even be valid blocks behind it, and they are cut too.
+//!
+//! Only the newest file may have such an end: a file is synced before its successor exists.
+
+use super::block::{self, DirectoryId, FILE_PREFIX, FILE_START_LEN, HEADER_LEN, Header, Lsn, PREFIX, Salt};
+use super::directory::{self, StorageError};
+use super::log::{Log, Policy, Start};
+use super::manifest::{self, Manifest};
+use super::record;
+use super::storage::{self, Storage, StorageFile};
+use super::tail::Purpose;
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+
+/// How much is read at once, unless a block is longer.
+const READ_BYTES: usize = 1024 * 1024;
+/// How far apart the places are at which writing again may start.
+const CHECKPOINT_BYTES: u64 = 64 * 1024;
+
+/// What a loader does with a command: database, wall clock of its block in milliseconds, arguments (the name first, never
+/// empty). `SELECT`, `MULTI` and `EXEC` are dealt with before: a block is applied as a whole anyway.
+pub type Replay<'a> = dyn FnMut(u8, u64, &[&[u8]]) -> Result<(), String> + 'a;
+
+/// How far loading is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes of all files checked so far.
+    pub bytes_done: u64,
+    /// Bytes of all files.
+    pub bytes_total: u64,
+    /// Commands handed out so far.
+    pub commands: u64,
+}
+
+/// Why a log cannot be used.
+#[derive(Debug)]
+pub enum LoadError {
+    /// Another process has the data directory.
+    InUse,
+    /// The disk refused a call.
+    Storage(StorageError),
+    /// The files are those of Redis or Valkey.
+    OtherServer {
+        /// Which file shows it.
+        file: String,
+        /// How.
+        what: &'static str,
+    },
+    /// There are files but nothing says which of them count.
+    NoManifest {
+        /// One of them.
+        file: String,
+    },
+    /// The manifest cannot be used.
+    Manifest(manifest::Error),
+    /// The manifest lists a file that is not there.
+    Missing {
+        /// Which.
+        file: String,
+    },
+    /// A file holds data that the manifest does not list: the manifest is older than the files.
+    Unlisted {
+        /// Which.
+        file: String,
+    },
+    /// A file is from another log, or in the place of another file.
+    Foreign {
+        /// Which.
+        file: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// Blocks that were on disk are not readable any more.
+    Damaged {
+        /// In which file.
+        file: String,
+        /// At which byte.
+        offset: u64,
+        /// The first block affected.
+        first: Lsn,
+        /// The last block known to be affected.
+        last: Lsn,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// A command that was read could not be applied.
+    Replay {
+        /// In which file.
+        file: String,
+        /// The byte at which its block starts.
+        offset: u64,
+        /// The number of the block.
+        lsn: Lsn,
+        /// What the one who applies it said.
+        reason: String,
+    },
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InUse => f.write_str("another process is using the data directory"),
+            Self::Storage(error) => error.fmt(f),
+            Self::OtherServer { file, what } => {
+                write!(f, "{file}: {what}; data of Redis or Valkey cannot be loaded in this form")
+            }
+            Self::NoManifest { file } => {
+                write!(f, "there is {file} but no {}", directory::path(manifest::NAME))
+            }
+            Self::Manifest(error) => write!(f, "{}: {error}", directory::path(manifest::NAME)),
+            Self::Missing { file } => write!(f, "{file} is missing, although the manifest lists it"),
+            Self::Unlisted { file } => {
+                write!(
+                    f,
+                    "{file} holds data, although the manifest does not list it: is the manifest an old copy?"
+                )
+            }
+            Self::Foreign { file, what } => write!(f, "{file}: {what}"),
+            Self::Damaged { file, offset, first, last, what } => {
+                write!(f, "{file}: damaged at byte {offset}, blocks {first} to {last}: {what}")
+            }
+            Self::Replay { file, offset, lsn, reason } => {
+                write!(f, "{file}: block {lsn} at byte {offset} cannot be applied: {reason}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for LoadError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Storage(error) => Some(error),
+            Self::Manifest(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<StorageError> for LoadError {
+    fn from(error: StorageError) -> Self {
+        Self::Storage(error)
+    }
+}
+
+/// The end of the newest file that no one was promised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cut {
+    /// The file.
+    pub file: String,
+    /// Where it ends from now on.
+    pub offset: u64,
+    /// How many bytes are dropped.
+    pub bytes: u64,
+    /// The first block that is not complete.
+    pub lsn: Lsn,
+    /// Complete blocks behind it that are dropped too, because their order of events has a hole. Only a power cut under
+    /// [`Policy::EverySec`] or [`Policy::No`] leaves such.
+    pub complete_blocks: u64,
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, offset, bytes, lsn, complete_blocks } = self;
+        write!(f, "{file}: {bytes} bytes cut at byte {offset}: block {lsn} was never completely on disk")?;
+        if *complete_blocks > 0 {
+            write!(f, ", and {complete_blocks} unsynced blocks behind it depend on it")?;
+        }
+        Ok(())
+    }
+}
+
+/// What [`read`] found.
+#[derive(Debug, Clone)]
+pub struct Contents {
+    /// The log's name for life.
+    pub directory: DirectoryId,
+    /// The files.
+    pub manifest: Manifest,
+    /// True when another server has written the manifest anew; [`open`] puts ours back.
+    pub manifest_is_theirs: bool,
+    /// The newest block.
+    pub last: Lsn,
+    /// The highest block that another one says was durable.
+    pub durable: Lsn,
+    /// Wall clock of the newest block, milliseconds since 1970.
+    pub clock_ms: u64,
+    /// How many blocks there are.
+    pub blocks: u64,
+    /// How many commands they hold.
+    pub commands: u64,
+    /// Bytes in all files, the cut not counted.
+    pub bytes: u64,
+    /// What has to be cut, if anything.
+    pub cut: Option<Cut>,
+    last_has_commands: bool,
+    /// Where the newest file ends, and from where on nothing proves that the disk has what was read.
+    end: u64,
+    unproven: u64,
+    /// Files that an interrupted rotation has left.
+    leftovers: Vec<String>,
+}
+
+/// What [`open`] found and did.
+#[derive(Debug, Clone)]
+pub struct Recovery {
+    /// True when there was no log and one was created.
+    pub created: bool,
+    /// What was read.
+    pub contents: Contents,
+}
+
+/// Opens the log in `storage` for writing, after handing every command in it to `replay`; creates it, under the name
+/// `new_id`, when there is none. `now_ms` is the wall clock, milliseconds since 1970.
+///
+/// When this returns, everything that was replayed is durable.
+///
+/// # Errors
+/// See [`LoadError`]. The files are then as they were.
+pub fn open(
+    storage: &Arc<dyn Storage>,
+    new_id: DirectoryId,
+    policy: Policy,
+    now_ms: u64,
+    replay: &mut Replay<'_>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(Log, Recovery), LoadError> {
+    let lock = storage.lock().map_err(|error| match error.kind() {
+        ErrorKind::WouldBlock => LoadError::InUse,
+        _ => StorageError::new("lock", "")(error).into(),
+    })?;
+    let found = read(&**storage, replay, progress)?;
+    let created = found.is_none();
+    let contents = match found {
+        Some(contents) => contents,
+        None => {
+            directory::create(&**storage, new_id, now_ms)?;
+            let what = "it is gone again";
+            let gone = || LoadError::Foreign { file: manifest::DIRECTORY.to_owned(), what: what.to_owned() };
+            read(&**storage, replay, progress)?.ok_or_else(gone)?
+        }
+    };
+    let file = make_durable(&**storage, &contents)?;
+    let log = Log::start(Start {
+        storage: Arc::clone(storage),
+        lock,
+        policy,
+        directory: contents.directory,
+        manifest: contents.manifest.clone(),
+        file,
+        end: contents.end,
+        size_bytes: contents.bytes,
+        last: contents.last,
+        last_purpose: if contents.last_has_commands { Purpose::Commands } else { Purpose::Cover },
+    });
+    Ok((log, Recovery { created, contents }))
+}
+
+/// Cuts what has to be cut, and makes durable what was read.
+///
+/// A process before this one may have ended because a sync failed. What it wrote can then be read, from the page cache,
+/// but counts as clean: a sync would succeed and mean nothing. So all bytes that no block vouches for are written again.
+fn make_durable(storage: &dyn Storage, contents: &Contents) -> Result<Arc<dyn StorageFile>, LoadError> {
+    for name in &contents.leftovers {
+        storage.remove(name).map_err(StorageError::new("remove", name))?;
+    }
+    let newest = contents.manifest.increments().next_back().expect("a manifest lists an increment");
+    let name = directory::path(&newest.name);
+    let file = storage.open(&name).map_err(StorageError::new("open", &name))?;
+    let mut buffer = vec![0; READ_BYTES];
+    let mut at = contents.unproven;
+    while at < contents.end {
+        let want = usize::try_from(contents.end - at).unwrap_or(usize::MAX).min(READ_BYTES);
+        let piece = &mut buffer[..want];
+        let read = storage::read_full(&*file, at, piece).map_err(StorageError::new("read", &name))?;
+        if read < want {
+            let error = io::Error::from(ErrorKind::UnexpectedEof);
+            return Err(StorageError::new("read", &name)(error).into());
+        }
+        storage::write_all(&*file, at, piece).map_err(StorageError::new("write", &name))?;
+        at += want as u64;
+    }
+    if contents.cut.is_some() {
+        file.truncate(contents.end).map_err(StorageError::new("truncate", &name))?;
+    }
+    file.sync().map_err(StorageError::new("sync", &name))?;
+    if contents.manifest_is_theirs {
+        directory::prepare_manifest(storage, &contents.manifest)?;
+        directory::install_manifest(storage)?;
+    }
+    // The process before may have been killed between a rename and the sync that makes it stay.
+    directory::sync(storage)?;
+    storage.sync_directory("").map_err(StorageError::new("sync", ""))?;
+    Ok(file)
+}
+
+/// Reads the log in `storage`, checks it and hands its commands to `replay`. Changes nothing and takes no lock. `None`
+/// when there is no log and nothing that could have been one.
+///
+/// # Errors
+/// See [`LoadError`].
+pub fn read(
+    storage: &dyn Storage,
+    replay: &mut Replay<'_>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Option<Contents>, LoadError> {
+    let Some(names) = log_files(storage)? else { return Ok(None) };
+    let mut manifest = read_manifest(storage, &names)?;
+    let leftovers = leftovers(storage, &manifest, &names)?;
+    if let Some(base) = manifest.base() {
+        let what = "the log has a base";
+        return Err(LoadError::OtherServer { file: directory::path(&base.name), what });
+    }
+    let mut files = Vec::new();
+    for increment in manifest.increments() {
+        let name = directory::path(&increment.name);
+        let file = storage.open(&name).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => LoadError::Missing { file: name.clone() },
+            _ => StorageError::new("open", &name)(error).into(),
+        })?;
+        let len = file.len().map_err(StorageError::new("read", &name))?;
+        files.push(Window { file, name, len, start: 0, bytes: Vec::new(), filled: 0 });
+    }
+    let bytes_total = files.iter().map(|file| file.len).sum();
+    let mut reader = Reader {
+        directory: manifest.directory,
+        replay,
+        progress,
+        report: Progress { bytes_done: 0, bytes_total, commands: 0 },
+        last: 0,
+        durable: 0,
+        clock_ms: 0,
+        blocks: 0,
+        last_has_commands: false,
+        checkpoints: VecDeque::new(),
+        unproven: 0,
+    };
+    let newest = files.len() - 1;
+    let mut cut = None;
+    let mut end = 0;
+    for (index, (mut file, increment)) in files.into_iter().zip(manifest.increments()).enumerate() {
+        end = reader.file_start(&mut file, increment.sequence)?;
+        let directory = reader.directory.expect("the file's start names it");
+        let salt = Salt::new(directory, increment.sequence);
+        while end < file.len {
+            match reader.block(&mut file, end, salt)? {
+                Some(next) => end = next,
+                None => {
+                    cut = Some(reader.judge(&mut file, end, salt, index == newest)?);
+                    break;
+                }
+            }
+        }
+    }
+    let cut_bytes = cut.as_ref().map_or(0, |cut: &Cut| cut.bytes);
+    reader.report.bytes_done = bytes_total;
+    (reader.progress)(reader.report);
+    let directory = reader.directory.expect("there is at least one file, and its start names it");
+    let manifest_is_theirs = manifest.directory.replace(directory).is_none();
+    Ok(Some(Contents {
+        directory,
+        manifest_is_theirs,
+        last: reader.last,
+        durable: reader.durable,
+        clock_ms: reader.clock_ms,
+        blocks: reader.blocks,
+        commands: reader.report.commands,
+        bytes: bytes_total - cut_bytes,
+        cut,
+        last_has_commands: reader.last_has_commands,
+        end,
+        unproven: reader.unproven,
+        leftovers,
+        manifest,
+    }))
+}
+
+/// The names in the log's directory; `None` when there is no log yet.
+fn log_files(storage: &dyn Storage) -> Result<Option<Vec<String>>, LoadError> {
+    let root = storage.list("").map_err(StorageError::new("list", ""))?;
+    if root.iter().any(|name| name == manifest::DIRECTORY) {
+        let names =
+            storage.list(manifest::DIRECTORY).map_err(StorageError::new("list", manifest::DIRECTORY))?;
+        if !names.is_empty() {
+            return Ok(Some(names));
+        }
+    }
+    for (name, what) in
+        [("appendonly.aof", "a Redis append-only file"), ("dump.rdb", "a Redis or Valkey snapshot")]
+    {
+        if root.iter().any(|found| found == name) {
+            return Err(LoadError::OtherServer { file: name.to_owned(), what });
+        }
+    }
+    Ok(None)
+}
+
+fn read_manifest(storage: &dyn Storage, names: &[String]) -> Result<Manifest, LoadError> {
+    const MANIFEST_BYTES_MAX: u64 = 16 * 1024 * 1024;
+    if !names.iter().any(|name| name == manifest::NAME) {
+        return Err(LoadError::NoManifest { file: directory::path(&names[0]) });
+    }
+    let name = directory::path(manifest::NAME);
+    let file = storage.open(&name).map_err(StorageError::new("open", &name))?;
+    let len = file.len().map_err(StorageError::new("read", &name))?.min(MANIFEST_BYTES_MAX);
+    let mut text = vec![0; usize::try_from(len).expect("it is below the maximum")];
+    let read = storage::read_full(&*file, 0, &mut text).map_err(StorageError::new("read", &name))?;
+    Manifest::parse(&text[..read]).map_err(LoadError::Manifest)
+}
+
+/// Files that the manifest does not list, if they are without data: a rotation was interrupted before the new manifest
+/// was in place.
+fn leftovers(storage: &dyn Storage, manifest: &Manifest, names: &[String]) -> Result<Vec<String>, LoadError> {
+    let mut found = Vec::new();
+    for name in names {
+        let path = directory::path(name);
+        if name == manifest::TEMPORARY_NAME {
+            found.push(path);
+        } else if manifest::is_data_file(name) && !manifest.files.iter().any(|file| file.name == *name) {
+            let file = storage.open(&path).map_err(StorageError::new("open", &path))?;
+            if file.len().map_err(StorageError::new("read", &path))? > FILE_START_LEN as u64 {
+                return Err(LoadError::Unlisted { file: path });
+            }
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
+/// Reads block after block and knows what they say about each other.
+struct Reader<'a, 'r> {
+    /// What the manifest says, or else the first file.
+    directory: Option<DirectoryId>,
+    replay: &'a mut Replay<'r>,
+    progress: &'a mut dyn FnMut(Progress),
+    report: Progress,
+    last: Lsn,
+    durable: Lsn,
+    clock_ms: u64,
+    blocks: u64,
+    last_has_commands: bool,
+    /// Ends of some blocks of this file that no block has vouched for yet.
+    checkpoints: VecDeque<(Lsn, u64)>,
+    unproven: u64,
+}
+
+impl Reader<'_, '_> {
+    /// Checks a file's first block and returns its end.
+    fn file_start(&mut self, file: &mut Window, sequence: u64) -> Result<u64, LoadError> {
+        let expected = self.last + 1;
+        let bytes = file.view(0, FILE_START_LEN)?;
+        let Some(start) = block::read_file_start(bytes) else {
+            let redis = [&b"REDIS"[..], b"VALKEY"].iter().any(|magic| bytes.starts_with(magic));
+            if redis || is_other_command(bytes) || self.directory.is_none() {
+                let what = "it was written by another server";
+                return Err(LoadError::OtherServer { file: file.name.clone(), what });
+            }
+            let what = "the first block of the file is not readable";
+            return Err(file.damaged(0, expected, expected, what));
+        };
+        let foreign = |what| Err(LoadError::Foreign { file: file.name.clone(), what });
+        let directory = *self.directory.get_or_insert(start.directory);
+        if start.directory != directory {
+            return foreign(format!("it belongs to log {}, not to {directory}", start.directory));
+        }
+        if start.format != block::FORMAT {
+            return foreign(format!("its format is {}, this version reads {}", start.format, block::FORMAT));
+        }
+        if start.sequence != sequence {
+            return foreign(format!("it is file {}, in the place of file {sequence}", start.sequence));
+        }
+        if start.header.lsn != expected {
+            let what = "the file does not follow the one before";
+            return Err(file.damaged(0, expected, start.header.lsn.max(expected), what));
+        }
+        self.accept(&start.header);
+        let end = FILE_START_LEN as u64;
+        // A file is synced with its first block before the manifest lists it.
+        self.checkpoints.clear();
+        self.unproven = end;
+        self.report.bytes_done += end;
+        Ok(end)
+    }
+
+    /// Checks the block at `at`, applies it and returns its end. `None` when it is bad.
+    fn block(&mut self, file: &mut Window, at: u64, salt: Salt) -> Result<Option<u64>, LoadError> {
+        let Some(header) = block::read_header(file.view(at, HEADER_LEN)?, salt) else { return Ok(None) };
+        let expected = self.last + 1;
+        // Blocks are written one behind the other, so even an incomplete one has the right number.
+        if header.lsn < expected {
+            return Err(file.damaged(at, header.lsn, expected, "a block comes a second time"));
+        }
+        if header.lsn > expected {
+            return Err(file.damaged(at, expected, header.lsn - 1, "blocks are missing"));
+        }
+        let Some(payload) = file.payload(at, &header)? else { return Ok(None) };
+        if !block::payload_is_intact(&header, payload) {
+            return Ok(None);
+        }
+        match apply(payload, header.clock_ms, self.replay) {
+            Ok(commands) => self.report.commands += commands,
+            Err(Rejected::Malformed) => {
+                return Err(file.damaged(
+                    at,
+                    header.lsn,
+                    header.lsn,
+                    "its sums are right and its commands are not",
+                ));
+            }
+            Err(Rejected::Refused(reason)) => {
+                let (file, lsn) = (file.name.clone(), header.lsn);
+                return Err(LoadError::Replay { file, offset: at, lsn, reason });
+            }
+        }
+        self.accept(&header);
+        let len = HEADER_LEN as u64 + header.payload_len;
+        let end = at + len;
+        self.checkpoint(end);
+        let before = self.report.bytes_done;
+        self.report.bytes_done += len;
+        if before / READ_BYTES as u64 != self.report.bytes_done / READ_BYTES as u64 {
+            (self.progress)(self.report);
+        }
+        Ok(Some(end))
+    }
+
+    fn accept(&mut self, header: &Header) {
+        self.last = header.lsn;
+        self.durable = self.durable.max(header.durable);
+        self.clock_ms = header.clock_ms;
+        self.blocks += 1;
+        self.last_has_commands = header.payload_len > 0;
+    }
+
+    /// Remembers where writing again has to start. Not every block is remembered, so it may start early.
+    fn checkpoint(&mut self, end: u64) {
+        let newest = self.checkpoints.back().map_or(self.unproven, |(_, end)| *end);
+        if end - newest >= CHECKPOINT_BYTES {
+            self.checkpoints.push_back((self.last, end));
+        }
+        while let Some((_, end)) = self.checkpoints.front().copied().filter(|(lsn, _)| *lsn <= self.durable) {
+            self.unproven = end;
+            self.checkpoints.pop_front();
+        }
+    }
+
+    /// The block at `at` is bad: is it the end, or damage?
+    fn judge(&mut self, file: &mut Window, at: u64, salt: Salt, newest: bool) -> Result<Cut, LoadError> {
+        let bad = self.last + 1;
+        let bytes = file.view(at, READ_BYTES)?;
+        if block::read_file_start(bytes).is_some() {
+            let what = format!("another file starts at byte {at}");
+            return Err(LoadError::Foreign { file: file.name.clone(), what });
+        }
+        if is_other_command(bytes) {
+            let what = "there are commands without a block: another server has written to it";
+            return Err(LoadError::OtherServer { file: file.name.clone(), what });
+        }
+        let mut behind = Behind { durable: self.durable, first: None, complete_blocks: 0 };
+        behind.scan(file, at, salt, bad)?;
+        if behind.first == Some(bad) {
+            return Err(file.damaged(at, bad, bad, "there are foreign bytes before the block"));
+        }
+        if bad <= behind.durable {
+            let last = behind.first.map_or(behind.durable, |first| first - 1).max(bad);
+            return Err(file.damaged(at, bad, last, "the block was durable and is not readable"));
+        }
+        if !newest {
+            return Err(file.damaged(at, bad, bad, "a file that has a successor does not end with a block"));
+        }
+        self.durable = behind.durable;
+        let bytes = file.len - at;
+        Ok(Cut {
+            file: file.name.clone(),
+            offset: at,
+            bytes,
+            lsn: bad,
+            complete_blocks: behind.complete_blocks,
+        })
+    }
+}
+
+/// What the bytes behind a bad block say.
+struct Behind {
+    durable: Lsn,
+    /// The first header behind it.
+    first: Option<Lsn>,
+    complete_blocks: u64,
+}
+
+impl Behind {
+    /// Looks for headers from `at` on. One that is valid is believed even if its payload is not all there. The block at
+    /// `at` itself may have one.
+    fn scan(&mut self, file: &mut Window, at: u64, salt: Salt, bad: Lsn) -> Result<(), LoadError> {
+        let finder = memchr::memmem::Finder::new(PREFIX);
+        let mut from = at;
+        while from < file.len {
+            let bytes = file.view(from, READ_BYTES)?;
+            let Some(found) = finder.find(bytes) else {
+                let overlap = PREFIX.len() - 1;
+                from += (bytes.len().saturating_sub(overlap) as u64).max(1);
+                continue;
+            };
+            let start = from + found as u64;
+            from = start + 1;
+            // A block with a lower number is an old one: a value may hold a copy of the log.
+            let header = block::read_header(file.view(start, HEADER_LEN)?, salt);
+            let Some(header) = header.filter(|header| header.lsn >= bad) else { continue };
+            self.durable = self.durable.max(header.durable);
+            if start == at {
+                continue;
+            }
+            self.first.get_or_insert(header.lsn);
+            if let Some(payload) = file.payload(start, &header)?
+                && block::payload_is_intact(&header, payload)
+            {
+                self.complete_blocks += 1;
+                from = start + HEADER_LEN as u64 + header.payload_len;
+            }
+        }
+        Ok(())
+    }
+}
+
+enum Rejected {
+    Malformed,
+    Refused(String),
+}
+
+impl From<record::Malformed> for Rejected {
+    fn from(_: record::Malformed) -> Self {
+        Self::Malformed
+    }
+}
+
+/// Hands the commands of a payload out and returns how many there were.
+fn apply(payload: &[u8], clock_ms: u64, replay: &mut Replay<'_>) -> Result<u64, Rejected> {
+    let mut arguments = Vec::with_capacity(16);
+    let (mut rest, mut db, mut in_transaction, mut commands) = (payload, None, false, 0);
+    while !rest.is_empty() {
+        let len = record::read_command(rest, &mut arguments)?;
+        rest = &rest[len..];
+        match arguments[..] {
+            [b"SELECT", index] => db = Some(parse_db(index).ok_or(Rejected::Malformed)?),
+            [b"MULTI"] if !in_transaction => in_transaction = true,
+            [b"EXEC"] if in_transaction => in_transaction = false,
+            [b"MULTI" | b"EXEC"] => return Err(Rejected::Malformed),
+            _ => {
+                let db = db.ok_or(Rejected::Malformed)?;
+                replay(db, clock_ms, &arguments).map_err(Rejected::Refused)?;
+                commands += 1;
+            }
+        }
+    }
+    if in_transaction { Err(Rejected::Malformed) } else { Ok(commands) }
+}
+
+fn parse_db(digits: &[u8]) -> Option<u8> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// True when the bytes start with a whole command that is no block header: no crash of ours leaves that.
+fn is_other_command(bytes: &[u8]) -> bool {
+    let mut arguments = Vec::new();
+    let whole = record::read_command(bytes, &mut arguments).is_ok();
+    whole && !bytes.starts_with(&PREFIX[..14]) && !bytes.starts_with(&FILE_PREFIX[..14])
+}
+
+/// A file, and the part of it that is in memory.
+struct Window {
+    file: Arc<dyn StorageFile>,
+    name: String,
+    len: u64,
+    start: u64,
+    bytes: Vec<u8>,
+    filled: usize,
+}
+
+impl Window {
+    /// Up to `want` bytes at `at`; fewer only where the file ends.
+    fn view(&mut self, at: u64, want: usize) -> Result<&[u8], LoadError> {
+        let available = usize::try_from(self.len.saturating_sub(at)).unwrap_or(usize::MAX);
+        let want = want.min(available);
+        let inside = at.checked_sub(self.start).and_then(|skip| usize::try_from(skip).ok());
+        let skip = match inside {
+            Some(skip) if skip + want <= self.filled => skip,
+            _ => {
+                self.fill(at, want.max(READ_BYTES.min(available)))?;
+                0
+            }
+        };
+        Ok(&self.bytes[skip..self.filled.min(skip + want)])
+    }
+
+    /// The payload behind the header at `at`; `None` when the file is too short to hold it.
+    fn payload(&mut self, at: u64, header: &Header) -> Result<Option<&[u8]>, LoadError> {
+        let start = at + HEADER_LEN as u64;
+        let complete = start.checked_add(header.payload_len).is_some_and(|end| end <= self.len);
+        let Some(len) = usize::try_from(header.payload_len).ok().filter(|_| complete) else {
+            return Ok(None);
+        };
+        let payload = self.view(start, len)?;
+        Ok((payload.len() == len).then_some(payload))
+    }
+
+    /// Makes the window start at `at` and hold `want` bytes, or what the file has.
+    fn fill(&mut self, at: u64, want: usize) -> Result<(), LoadError> {
+        let end = self.start + self.filled as u64;
+        if at >= self.start && at < end {
+            let skip = usize::try_from(at - self.start).expect("it is within the buffer");
+            self.bytes.copy_within(skip..self.filled, 0);
+            self.filled -= skip;
+        } else {
+            self.filled = 0;
+        }
+        self.start = at;
+        if self.bytes.len() < want {
+            self.bytes.resize(want, 0);
+        }
+        if self.filled < want {
+            let free = &mut self.bytes[self.filled..want];
+            let read = storage::read_full(&*self.file, at + self.filled as u64, free)
+                .map_err(StorageError::new("read", &self.name))?;
+            self.filled += read;
+        }
+        Ok(())
+    }
+
+    fn damaged(&self, offset: u64, first: Lsn, last: Lsn, what: &'static str) -> LoadError {
+        LoadError::Damaged { file: self.name.clone(), offset, first, last, what }
+    }
+}
