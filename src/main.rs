@@ -16,10 +16,10 @@ use millstream::config::{AppendFsync, CommandLine, Config, Settings};
 use millstream::engine::{Engine, Replay};
 use millstream::metrics::{LoopMetrics, Metrics};
 use millstream::net::{Clock, EventLoop, Listener, LogJournal, Mailbox, Shell, accept, listen};
+use millstream::report;
 use millstream::resp::OwnedArgs;
 use millstream::server::Server;
 use millstream::session::{Client, Session};
-use millstream::report;
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
@@ -33,6 +33,9 @@ const EXIT_USAGE: u8 = 2;
 const EXIT_REFUSED: u8 = 3;
 /// The log could not be written any more; what was acknowledged is safe.
 const EXIT_LOG_FAILED: u8 = 4;
+
+/// The signal for a write beyond the file size limit, as Linux numbers it.
+const SIGXFSZ: i32 = 25;
 
 fn main() -> ExitCode {
     let command_line = CommandLine::parse(std::env::args_os().skip(1)).unwrap_or_else(|error| error.exit());
@@ -71,9 +74,9 @@ impl Failure {
 fn read_settings(command_line: &CommandLine) -> Result<Settings, String> {
     let text = match command_line.config_file.as_deref() {
         None => None,
-        Some("-") => {
-            Some(std::io::read_to_string(std::io::stdin()).map_err(|error| format!("standard input: {error}"))?)
-        }
+        Some("-") => Some(
+            std::io::read_to_string(std::io::stdin()).map_err(|error| format!("standard input: {error}"))?,
+        ),
         Some(file) => Some(fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?),
     };
     command_line.settings(text.as_deref()).map_err(|error| error.to_string())
@@ -167,7 +170,8 @@ fn start_loop(
 fn load(shell: &Shell, metrics: LoopMetrics) -> Result<(), Failure> {
     let settings = shell.engine.server.config.settings();
     let started = Clock.instant();
-    let storage: Arc<dyn Storage> = Arc::new(DiskStorage::new(PathBuf::from(&settings.dir)).map_err(Failure::start)?);
+    let storage: Arc<dyn Storage> =
+        Arc::new(DiskStorage::new(PathBuf::from(&settings.dir)).map_err(Failure::start)?);
     let client = Client::new(0, 0, String::new(), String::new(), 0);
     let mut replay = Replay::new(Session::new(Arc::new(client), true), metrics);
     let mut request = OwnedArgs::default();
@@ -238,6 +242,8 @@ fn wait_for_signals(shell: &Arc<Shell>) -> std::io::Result<()> {
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        // A file size limit is to be an error of the write that meets it, not the end of the process.
+        let _too_large = signal(SignalKind::from_raw(SIGXFSZ))?;
         tokio::select! {
             _ = terminate.recv() => tracing::info!("stopping on SIGTERM"),
             _ = interrupt.recv() => tracing::info!("stopping on SIGINT"),
@@ -264,7 +270,9 @@ fn finish(shell: &Shell) -> Result<(), Failure> {
     let failed = |message: String| Failure { code: EXIT_LOG_FAILED, message };
     match log.finish(Clock.now_ms().unsigned_abs()) {
         Ok(true) => {}
-        Ok(false) => return Err(failed("the disk is full: changes that nobody was told of are lost".to_owned())),
+        Ok(false) => {
+            return Err(failed("the disk is full: changes that nobody was told of are lost".to_owned()));
+        }
         Err(error) => return Err(failed(error.to_string())),
     }
     let settings = shell.engine.server.config.settings();

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use ahash::RandomState;
 
 use super::{Context, Effects, Outcome, table};
+use crate::aof::record::read_command;
 use crate::config::{Config, Settings};
 use crate::keyspace::{Keys, Keyspace, SHARDS, Value};
 use crate::metrics::{LoopMetrics, Metrics};
@@ -119,9 +120,14 @@ impl Stage {
     fn run(&mut self, line: &str, transcript: &mut String) {
         let (answer, effects) = self.execute(format!("{line}\r\n").as_bytes());
         writeln!(transcript, "  {answer}").expect("a string takes any text");
-        for (db, record) in effects.records.range(0..effects.records.len()) {
+        for (db, run) in effects.records.runs_from(0) {
             let place = if db == 0 { "log".to_owned() } else { format!("log db{db}") };
-            writeln!(transcript, "  {place}: {}", words(record)).expect("a string takes any text");
+            let (mut rest, mut args) = (run, Vec::new());
+            while !rest.is_empty() {
+                let len = read_command(rest, &mut args).expect("records are well-formed");
+                writeln!(transcript, "  {place}: {}", words(&rest[..len])).expect("a string takes any text");
+                rest = &rest[len..];
+            }
         }
     }
 
@@ -164,7 +170,7 @@ impl Stage {
             let database = shard.database_mut(db);
             while let Some(key) = database.due(self.now_ms).map(<[u8]>::to_vec) {
                 database.remove(&key);
-                effects.records.push(db, [b"DEL", key.as_slice()].into_iter());
+                effects.records.push(db, &[b"DEL", &key]);
             }
         }
     }

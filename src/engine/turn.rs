@@ -519,7 +519,8 @@ impl<'e> Turn<'e> {
                     let key = &args[at];
                     let shard = self.held.shard(shard_of(key));
                     shard.mark_changed(db, Some(key));
-                    if shard.waiters.contains(db, key) && !ready.iter().any(|(d, k)| *d == db && **k == *key) {
+                    if shard.waiters.contains(db, key) && !ready.iter().any(|(d, k)| *d == db && **k == *key)
+                    {
                         ready.push_back((db, key.into()));
                     }
                 }

@@ -12,9 +12,9 @@ use tokio::sync::Notify;
 
 use super::clock::Clock;
 use super::connection::Connection;
+use super::journal::LogJournal;
 use super::mailbox::{Mailbox, Message};
 use super::socket::{Accepted, Socket};
-use super::journal::LogJournal;
 use crate::aof::{Commit, LogFailed};
 use crate::command::{Action, Effects};
 use crate::config::Settings;
@@ -231,6 +231,7 @@ impl EventLoop {
         match committed {
             Ok(Commit::Done { more, .. }) => {
                 server.disk_full.store(false, Relaxed);
+                mailboxes[self.home].await_commit(false);
                 if more {
                     self.schedule_flush();
                 }
@@ -240,10 +241,13 @@ impl EventLoop {
             }
             Ok(Commit::DiskFull) => {
                 if !server.disk_full.swap(true, Relaxed) {
-                    tracing::error!("the disk is full: producers are refused, replies wait until there is room");
+                    tracing::error!(
+                        "the disk is full: producers are refused, replies wait until there is room"
+                    );
                 }
             }
-            Ok(Commit::Idle | Commit::InProgress) => {}
+            Ok(Commit::Idle) => mailboxes[self.home].await_commit(false),
+            Ok(Commit::InProgress) => {}
             Err(failed) => (self.shell.on_log_failure)(&failed),
         }
     }

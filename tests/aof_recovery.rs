@@ -1,0 +1,318 @@
+//! What a restart makes of the files it finds: torn, flipped, extended, swapped, missing.
+
+mod aof_support;
+
+use aof_support::*;
+use millstream::aof::{Commit, LoadError, Policy, Records, Twin};
+
+/// A log of `blocks` blocks with one push each, sizes varied. Returns the disk, the commands in order, and the file
+/// offset at which each block ends.
+fn log_of(policy: Policy, blocks: usize, covered: bool) -> (Twin, Vec<Command>, Vec<usize>) {
+    let twin = Twin::new();
+    let (log, ..) = start(&twin, policy).unwrap();
+    let mut ends = vec![twin.contents(FILE).unwrap().len()];
+    let mut commands = Vec::new();
+    for block in 0..blocks {
+        commands.push(send(&log, &format!("value-{block}-{}", "x".repeat(block * 37 % 150))));
+        ends.push(twin.contents(FILE).unwrap().len());
+    }
+    if covered {
+        assert!(matches!(log.cover(NOW_MS), Ok(Commit::Done { .. })));
+    }
+    drop(log);
+    (twin, commands, ends)
+}
+
+/// Starts, writes, starts again: what was there and what was written since must be all there is.
+fn goes_on(twin: &Twin, before: &[Command]) {
+    let (log, commands, _) = start(twin, Policy::Always).unwrap();
+    assert_eq!(commands, before);
+    let written = send(&log, "after the restart");
+    drop(log);
+    let (_, commands, recovery) =
+        start(&twin.power_cut(millstream::aof::Unsynced::Lost), Policy::Always).unwrap();
+    assert_eq!(commands.split_last(), Some((&written, before)));
+    assert_eq!(recovery.contents.cut, None);
+}
+
+#[test]
+fn a_new_directory_is_created_and_found_again() {
+    let twin = Twin::new();
+    let (log, commands, recovery) = start(&twin, Policy::Always).unwrap();
+    assert!(commands.is_empty() && recovery.created);
+    let sent = send(&log, "one");
+    assert!(matches!(start(&twin, Policy::Always), Err(LoadError::InUse)));
+    drop(log);
+    let (_, commands, recovery) = start(&twin, Policy::Always).unwrap();
+    assert_eq!((commands, recovery.created, recovery.contents.cut), (vec![sent], false, None));
+}
+
+#[test]
+fn a_log_torn_at_any_byte_of_8_kib_keeps_every_whole_block_and_goes_on() {
+    let (twin, commands, ends) = log_of(Policy::Always, 36, false);
+    let whole = twin.contents(FILE).unwrap();
+    assert!(whole.len() >= 8 * 1024, "{}", whole.len());
+    for len in ends[0]..=whole.len() {
+        let torn = twin.killed();
+        torn.set_contents(FILE, &whole[..len]);
+        let complete = ends.iter().filter(|end| **end <= len).count() - 1;
+        let (_, contents) = look(&torn).unwrap();
+        let cut = contents.unwrap().cut;
+        assert_eq!(cut.map_or(0, |cut| cut.bytes), (len - ends[complete]) as u64, "torn at {len}");
+        goes_on(&torn, &commands[..complete]);
+    }
+    for len in 0..ends[0] {
+        let torn = twin.killed();
+        torn.set_contents(FILE, &whole[..len]);
+        assert!(matches!(look(&torn), Err(LoadError::Damaged { offset: 0, .. })), "torn at {len}");
+    }
+}
+
+#[test]
+fn a_flipped_bit_is_refused_or_cuts_what_nobody_was_promised() {
+    for policy in [Policy::Always, Policy::EverySec] {
+        let (twin, commands, ends) = log_of(policy, 6, policy == Policy::Always);
+        let mut bytes = twin.contents(FILE).unwrap();
+        let durable = look(&twin).unwrap().1.unwrap().durable as usize;
+        let mut cuts = 0;
+        for bit in 0..bytes.len() * 8 {
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let flipped = twin.killed();
+            flipped.set_contents(FILE, &bytes);
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let bad = ends.iter().filter(|end| **end <= bit / 8).count() + 1;
+            match look(&flipped) {
+                Ok((found, contents)) => {
+                    let cut = contents.unwrap().cut.expect("a flipped bit was not noticed");
+                    assert!(bad > durable, "bit {bit} of durable block {bad} was cut");
+                    assert_eq!((cut.lsn, cut.offset), (bad as u64, ends[bad - 2] as u64), "bit {bit}");
+                    assert_eq!(found, commands[..bad - 2], "bit {bit}");
+                    goes_on(&flipped, &found);
+                    cuts += 1;
+                }
+                Err(LoadError::Damaged { first, .. }) => assert_eq!(first, bad as u64, "bit {bit}"),
+                Err(LoadError::OtherServer { .. }) => {}
+                Err(other) => panic!("bit {bit}: {other}"),
+            }
+        }
+        assert!(cuts > 0);
+    }
+}
+
+#[test]
+fn tails_that_are_not_blocks_are_cut() {
+    let (twin, commands, ends) = log_of(Policy::Always, 5, false);
+    let whole = twin.contents(FILE).unwrap();
+    let mut seed = Seed(7);
+    for len in [1, 2, 108, 109, 110, 511, 512, 4096, 65_535, 65_536] {
+        let nul = vec![0; len];
+        let garbage: Vec<u8> = (0..len).map(|_| seed.next() as u8).collect();
+        // What a reused sector may hold: an old part of this very file, from the middle of a block.
+        let old: Vec<u8> = whole[ends[1] + 7..].iter().copied().cycle().take(len).collect();
+        for tail in [nul, garbage, old] {
+            let extended = twin.killed();
+            extended.set_contents(FILE, &[&whole[..], &tail].concat());
+            let cut = look(&extended).unwrap().1.unwrap().cut.unwrap();
+            assert_eq!((cut.bytes, cut.offset), (len as u64, whole.len() as u64));
+            goes_on(&extended, &commands);
+        }
+    }
+}
+
+#[test]
+fn a_hole_in_durable_blocks_is_refused_and_one_beyond_is_cut() {
+    for policy in [Policy::Always, Policy::EverySec] {
+        let (twin, commands, ends) = log_of(policy, 8, false);
+        let mut bytes = twin.contents(FILE).unwrap();
+        bytes[ends[3]..ends[4]].fill(0);
+        twin.set_contents(FILE, &bytes);
+        let error = look(&twin);
+        if policy == Policy::Always {
+            let Err(LoadError::Damaged { file, offset, first, last, .. }) = error else {
+                panic!("{error:?}")
+            };
+            assert_eq!((file.as_str(), offset, first, last), (FILE, ends[3] as u64, 5, 5));
+        } else {
+            let cut = error.unwrap().1.unwrap().cut.unwrap();
+            assert_eq!((cut.offset, cut.lsn, cut.complete_blocks), (ends[3] as u64, 5, 4));
+            goes_on(&twin, &commands[..3]);
+        }
+    }
+}
+
+#[test]
+fn blocks_removed_repeated_or_moved_are_refused() {
+    let (twin, _, ends) = log_of(Policy::EverySec, 6, false);
+    let whole = twin.contents(FILE).unwrap();
+    let block = |n: usize| &whole[ends[n]..ends[n + 1]];
+    let cases = [
+        ("removed", [&whole[..ends[2]], &whole[ends[3]..]].concat(), 4),
+        ("repeated", [&whole[..ends[3]], block(2), &whole[ends[3]..]].concat(), 4),
+        ("swapped", [&whole[..ends[2]], block(3), block(2), &whole[ends[4]..]].concat(), 4),
+        ("pushed away", [&whole[..ends[2]], b"junk", &whole[ends[2]..]].concat(), 4),
+        ("repeated at the end", [&whole[..], block(5)].concat(), 7),
+    ];
+    for (what, bytes, lsn) in cases {
+        twin.set_contents(FILE, &bytes);
+        let Err(LoadError::Damaged { first, .. }) = look(&twin) else { panic!("{what} was accepted") };
+        assert_eq!(first, lsn, "{what}");
+    }
+    twin.set_contents(FILE, &[&whole[..], &whole].concat());
+    assert!(matches!(look(&twin), Err(LoadError::Foreign { .. })));
+}
+
+#[test]
+fn a_value_that_is_a_copy_of_the_log_is_only_a_value() {
+    let (twin, ..) = log_of(Policy::Always, 4, false);
+    let (log, commands, _) = start(&twin, Policy::EverySec).unwrap();
+    let copy = twin.contents(FILE).unwrap();
+    let mut records = Records::new();
+    records.push(0, &[b"SET", b"copy", &copy]);
+    log.append(&records);
+    log.commit(NOW_MS).unwrap();
+    drop(log);
+    let whole = twin.contents(FILE).unwrap();
+    for len in [whole.len() - 1, whole.len() - 100, whole.len() - copy.len() / 2] {
+        twin.set_contents(FILE, &whole[..len]);
+        assert_eq!(look(&twin).unwrap().0, commands);
+    }
+}
+
+#[test]
+fn a_file_of_another_log_or_in_the_wrong_place_is_refused() {
+    let (twin, ..) = log_of(Policy::Always, 2, false);
+    let (log, ..) = start(&twin, Policy::Always).unwrap();
+    for _ in 0..2 {
+        log.rotate();
+        log.commit(NOW_MS).unwrap();
+        send(&log, "next file");
+    }
+    drop(log);
+    let name = |n: u64| format!("appendonlydir/appendonly.aof.{n}.incr.aof");
+    let file = |n: u64| twin.contents(&name(n)).unwrap();
+    let case = |n: u64, bytes: &[u8]| {
+        let changed = twin.killed();
+        changed.set_contents(&name(n), bytes);
+        look(&changed).map(drop)
+    };
+    assert!(case(2, &file(2)).is_ok());
+    assert!(matches!(case(2, &file(3)), Err(LoadError::Foreign { .. })), "swapped");
+    let mut other = file(2);
+    other.splice(.., millstream::aof::block::file_start(millstream::aof::DirectoryId([9; 16]), 2, 4, 3, 0));
+    assert!(matches!(case(2, &other), Err(LoadError::Foreign { .. })), "from another log");
+    assert!(matches!(case(2, &file(2)[..file(2).len() - 1]), Err(LoadError::Damaged { .. })), "short");
+    assert!(matches!(case(2, &[&file(2)[..], b"\0"].concat()), Err(LoadError::Damaged { .. })), "long");
+    assert!(matches!(case(4, &file(3)), Err(LoadError::Unlisted { .. })), "stale manifest");
+    let missing = twin.killed();
+    millstream::aof::Storage::remove(&missing, &name(2)).unwrap();
+    assert!(matches!(look(&missing), Err(LoadError::Missing { .. })));
+    assert!(matches!(start(&missing, Policy::Always), Err(LoadError::Missing { .. })));
+}
+
+#[test]
+fn what_is_not_ours_or_not_complete_is_never_taken_for_an_empty_log() {
+    let manifest = "appendonlydir/appendonly.aof.manifest";
+    let (twin, ..) = log_of(Policy::Always, 2, false);
+    let redis_incr = b"*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\nb\r\n";
+    let other_server = |name: &str, bytes: &[u8]| {
+        let changed = twin.killed();
+        changed.set_contents(name, bytes);
+        assert!(matches!(start(&changed, Policy::Always), Err(LoadError::OtherServer { .. })), "{name}");
+    };
+    other_server(FILE, redis_incr);
+    other_server(FILE, b"REDIS0011\xfa");
+    other_server(FILE, &[&twin.contents(FILE).unwrap()[..], redis_incr].concat());
+
+    let no_manifest = twin.killed();
+    millstream::aof::Storage::remove(&no_manifest, manifest).unwrap();
+    assert!(matches!(start(&no_manifest, Policy::Always), Err(LoadError::NoManifest { .. })));
+    for bytes in [&b""[..], b"# millstream/1 "] {
+        let changed = twin.killed();
+        changed.set_contents(manifest, bytes);
+        assert!(start(&changed, Policy::Always).is_err());
+    }
+    for name in ["dump.rdb", "appendonly.aof"] {
+        let redis = Twin::new();
+        redis.set_contents(name, b"REDIS");
+        assert!(matches!(start(&redis, Policy::Always), Err(LoadError::OtherServer { .. })));
+    }
+}
+
+#[test]
+fn transactions_databases_and_the_clock_come_back_and_a_rejected_command_is_located() {
+    let twin = Twin::new();
+    let (log, ..) = start(&twin, Policy::Always).unwrap();
+    let mut records = Records::new();
+    records.begin_transaction();
+    records.push(3, &[b"SET", b"a", b"1"]);
+    records.push(0, &[b"SET", b"b", b"2"]);
+    records.end_transaction();
+    records.push(0, &[b"PING", b"private state"]);
+    let lsn = log.append(&records);
+    log.commit(NOW_MS + 5).unwrap();
+    drop(log);
+    assert_eq!(look(&twin).unwrap().0, ["3 SET a 1", "0 SET b 2", "0 PING private state"]);
+    let mut clocks = Vec::new();
+    let refused = millstream::aof::read(
+        &twin,
+        &mut |_, clock_ms, arguments| {
+            clocks.push(clock_ms);
+            if arguments[0] == b"PING" { Err("no".to_owned()) } else { Ok(()) }
+        },
+        &mut |_| {},
+    );
+    let Err(LoadError::Replay { lsn: at, reason, .. }) = refused else { panic!("{refused:?}") };
+    assert_eq!((at, reason.as_str(), clocks), (lsn, "no", vec![NOW_MS + 5; 3]));
+}
+
+#[test]
+fn several_files_are_one_log() {
+    let twin = Twin::new();
+    let (log, ..) = start(&twin, Policy::EverySec).unwrap();
+    let mut sent = Vec::new();
+    for file in 0..4 {
+        for value in 0..3 {
+            let (records, command) = push(&format!("{file}-{value}"));
+            log.append(&records);
+            sent.push(command);
+        }
+        log.rotate();
+        while !matches!(log.commit(NOW_MS), Ok(Commit::Idle)) {}
+    }
+    let status = log.status();
+    assert_eq!((status.written, status.durable), (9, 9), "a new file starts durable");
+    drop(log);
+    assert_eq!(look(&twin).unwrap().0, sent);
+    goes_on(&twin, &sent);
+    let (_, _, recovery) = start(&twin, Policy::Always).unwrap();
+    assert_eq!(recovery.contents.manifest.files.len(), 5);
+}
+
+#[test]
+fn a_manifest_that_another_server_has_written_anew_is_replaced_by_ours() {
+    let name = "appendonlydir/appendonly.aof.manifest";
+    let (twin, commands, _) = log_of(Policy::Always, 3, false);
+    let ours = twin.contents(name).unwrap();
+    let theirs = b"file appendonly.aof.1.incr.aof seq 1 type i\n";
+    twin.set_contents(name, theirs);
+    assert!(look(&twin).unwrap().1.unwrap().manifest_is_theirs);
+    goes_on(&twin, &commands);
+    assert_eq!(twin.contents(name).unwrap(), ours);
+
+    // It has no checksum, so its lines are flipped here one bit at a time: none may hide a file.
+    let (log, commands, _) = start(&twin, Policy::Always).unwrap();
+    log.rotate();
+    log.commit(NOW_MS).unwrap();
+    let sent = [&commands[..], &[send(&log, "in the second file")]].concat();
+    drop(log);
+    let mut theirs = [&theirs[..], b"file appendonly.aof.2.incr.aof seq 2 type i\n"].concat();
+    for bit in 0..theirs.len() * 8 {
+        theirs[bit / 8] ^= 1 << (bit % 8);
+        let changed = twin.killed();
+        changed.set_contents(name, &theirs);
+        theirs[bit / 8] ^= 1 << (bit % 8);
+        if let Ok((found, _)) = look(&changed) {
+            assert_eq!(found, sent, "bit {bit}");
+        }
+    }
+}
