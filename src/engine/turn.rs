@@ -110,6 +110,12 @@ impl<'e> Turn<'e> {
         executed
     }
 
+    /// The time of this turn: milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        self.now_ms
+    }
+
     /// Whether a request asked for something only the shell can do. It should be done before the next one.
     #[must_use]
     pub fn has_actions(&self) -> bool {

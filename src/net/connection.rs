@@ -4,19 +4,21 @@
 //! been taken by the client, or while it waits and [`INPUT_WAITING`] bytes have come in the meantime. One
 //! request is bounded by the protocol's limits, one reply by the data it shows.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::{Buf, BytesMut};
-use tokio::sync::Notify;
 
 use super::event_loop::EventLoop;
-use super::socket::Socket;
+use super::nudge::Nudge;
+use super::socket::{ReadHalf, WriteHalf};
 use crate::command::Action;
 use crate::engine::{Ending, Executed, Lsn, Waiter, Wake};
 use crate::error::Error;
@@ -36,10 +38,10 @@ const KEEP: usize = 16 * 1024;
 /// A connection of this loop.
 #[derive(Debug)]
 pub(super) struct Connection {
-    socket: Socket,
+    socket: WriteHalf,
     state: RefCell<State>,
     /// Wakes the connection's task when something happened to it that no socket tells.
-    notify: Notify,
+    nudge: Nudge,
     killed: Cell<bool>,
 }
 
@@ -82,7 +84,7 @@ enum Pause {
 }
 
 impl Connection {
-    pub(super) fn new(socket: Socket, session: Session) -> Connection {
+    pub(super) fn new(socket: WriteHalf, session: Session) -> Connection {
         Connection {
             socket,
             state: RefCell::new(State {
@@ -98,14 +100,14 @@ impl Connection {
                 timeout_at: None,
                 closing: false,
             }),
-            notify: Notify::new(),
+            nudge: Nudge::default(),
             killed: Cell::new(false),
         }
     }
 
     /// The connection's task, from its first byte to its last.
-    pub(super) async fn run(self: Rc<Self>, event_loop: Rc<EventLoop>) {
-        if let Err(error) = self.serve(&event_loop).await {
+    pub(super) async fn run(self: Rc<Self>, mut source: ReadHalf, event_loop: Rc<EventLoop>) {
+        if let Err(error) = self.serve(&mut source, &event_loop).await {
             tracing::debug!(%error, client = self.state.borrow().session.client.id, "connection lost");
         }
         let (waiter, client, watch) = {
@@ -125,42 +127,36 @@ impl Connection {
         event_loop.forget(&client);
     }
 
-    async fn serve(self: &Rc<Self>, event_loop: &Rc<EventLoop>) -> io::Result<()> {
+    async fn serve(self: &Rc<Self>, source: &mut ReadHalf, event_loop: &Rc<EventLoop>) -> io::Result<()> {
         let mut pause = Pause::NeedsInput;
         loop {
             if self.killed.get() {
                 return Ok(());
             }
             pause = match pause {
-                Pause::NeedsInput => match self.read(event_loop)? {
-                    Read::Ran(pause) => pause,
-                    Read::End => return Ok(()),
-                    Read::NotReady => {
-                        tokio::select! {
-                            readable = self.socket.readable() => readable?,
-                            () = self.notify.notified() => {}
-                        }
-                        Pause::NeedsInput
-                    }
+                Pause::NeedsInput => match poll_fn(|cx| self.poll_input(cx, source, event_loop)).await? {
+                    Input::Ran(pause) => pause,
+                    // What it has asked before it ended is still answered.
+                    Input::End => self.close(),
                 },
                 Pause::Yields => {
                     tokio::task::yield_now().await;
                     self.run_buffered(event_loop)
                 }
                 Pause::NeedsOutput => {
-                    self.notify.notified().await;
+                    self.nudge.taken().await;
                     match self.state.borrow().replies.len() > OUTPUT_HIGH {
                         true => Pause::NeedsOutput,
                         false => Pause::Yields,
                     }
                 }
-                Pause::Waits => match self.wait(event_loop).await? {
+                Pause::Waits => match self.wait(source, event_loop).await? {
                     Waited::Ended => self.run_buffered(event_loop),
                     Waited::Gone => return Ok(()),
                 },
                 Pause::Closes => {
                     while !self.state.borrow().replies.is_empty() && !self.killed.get() {
-                        self.notify.notified().await;
+                        self.nudge.taken().await;
                     }
                     return Ok(());
                 }
@@ -168,33 +164,38 @@ impl Connection {
         }
     }
 
-    /// Reads what there is and runs it.
-    fn read(self: &Rc<Self>, event_loop: &Rc<EventLoop>) -> io::Result<Read> {
+    /// Reads what there is and runs it, or is nudged.
+    fn poll_input(
+        self: &Rc<Self>,
+        cx: &mut Context<'_>,
+        source: &mut ReadHalf,
+        event_loop: &Rc<EventLoop>,
+    ) -> Poll<io::Result<Input>> {
         let mut scratch = event_loop.scratch.borrow_mut();
-        let read = match self.socket.try_read(&mut scratch) {
-            Ok(0) => return Ok(Read::End),
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Read::NotReady),
-            Err(error) => return Err(error),
+        let Poll::Ready(read) = source.poll_read(cx, &mut scratch) else {
+            return self.nudge.poll_taken(cx).map(|()| Ok(Input::Ran(Pause::NeedsInput)));
         };
+        let read = read?;
+        if read == 0 {
+            return Poll::Ready(Ok(Input::End));
+        }
         let bytes = &scratch[..read];
         let mut state = self.state.borrow_mut();
         count(&state.session.client.bytes_in, read);
         event_loop.metrics.add(Counter::NetInputBytes, read as u64);
         event_loop.metrics.count(Counter::ReadsProcessed);
-        if !state.input.is_empty() {
-            if state.input.len() + read > event_loop.settings().client_query_buffer_limit as usize {
-                return Ok(Read::End);
-            }
-            let wanted = state.parser.wanted(state.input.len()).max(read);
-            state.input.reserve(wanted);
-            state.input.extend_from_slice(bytes);
-            drop(state);
-            drop(scratch);
-            return Ok(Read::Ran(self.run_buffered(event_loop)));
+        if state.input.is_empty() {
+            return Poll::Ready(Ok(Input::Ran(self.run_requests(event_loop, state, Some(bytes)))));
         }
-        let pause = self.run_requests(event_loop, state, Some(bytes));
-        Ok(Read::Ran(pause))
+        if (state.input.len() + read) as u64 > event_loop.settings().client_query_buffer_limit {
+            event_loop.metrics.count(Counter::QueryBufferDisconnections);
+            return Poll::Ready(Ok(Input::End));
+        }
+        let wanted = state.parser.wanted(state.input.len()).max(read);
+        state.input.reserve(wanted);
+        state.input.extend_from_slice(bytes);
+        drop((state, scratch));
+        Poll::Ready(Ok(Input::Ran(self.run_buffered(event_loop))))
     }
 
     /// Runs the requests that have come in already.
@@ -206,7 +207,7 @@ impl Connection {
     fn run_requests(
         self: &Rc<Self>,
         event_loop: &Rc<EventLoop>,
-        mut borrowed: std::cell::RefMut<'_, State>,
+        mut borrowed: RefMut<'_, State>,
         fresh: Option<&[u8]>,
     ) -> Pause {
         let stopping = &event_loop.shell.stopping;
@@ -218,7 +219,7 @@ impl Connection {
         let State { session, parser, input, replies, .. } = state;
         let before = replies.len();
         let buffer = fresh.unwrap_or(input);
-        let ((pause, waiter, ran), lsn, actions) = event_loop.turn(|turn| {
+        let ((pause, waiter, ran, now_ms), lsn, actions) = event_loop.turn(|turn| {
             let mut waiter = None;
             let mut ran = 0;
             let pause = loop {
@@ -249,7 +250,7 @@ impl Connection {
                     break Pause::Yields;
                 }
             };
-            (pause, waiter, ran)
+            (pause, waiter, ran, turn.now_ms())
         });
         let consumed = parser.consumed();
         match fresh {
@@ -260,7 +261,7 @@ impl Connection {
             *input = BytesMut::new();
         }
         let client = &session.client;
-        client.active_ms.store(event_loop.clock.now_ms(), Relaxed);
+        client.active_ms.store(now_ms, Relaxed);
         client.input_bytes.store(input.len() as u64, Relaxed);
         count(&client.commands, ran);
         if let Some(waiter) = &waiter {
@@ -282,7 +283,7 @@ impl Connection {
     }
 
     /// Waits until the request under way is answered, the client is gone, or the wait is over.
-    async fn wait(self: &Rc<Self>, event_loop: &Rc<EventLoop>) -> io::Result<Waited> {
+    async fn wait(self: &Rc<Self>, source: &mut ReadHalf, event_loop: &Rc<EventLoop>) -> io::Result<Waited> {
         loop {
             let (due, may_read) = {
                 let state = self.state.borrow();
@@ -302,30 +303,28 @@ impl Connection {
                 }
             };
             tokio::select! {
-                readable = self.socket.readable(), if may_read => {
-                    readable?;
-                    if !self.read_ahead(event_loop)? {
+                there = poll_fn(|cx| self.poll_ahead(cx, source, event_loop)), if may_read => {
+                    if !there? {
                         return Ok(Waited::Gone);
                     }
                 }
-                () = self.notify.notified() => {}
+                () = self.nudge.taken() => {}
                 () = timer => self.look_after_waiter(event_loop),
             }
         }
     }
 
     /// Takes in what a waiting client sends, to be run later. Returns whether it is still there.
-    fn read_ahead(&self, event_loop: &EventLoop) -> io::Result<bool> {
+    fn poll_ahead(
+        &self,
+        cx: &mut Context<'_>,
+        source: &mut ReadHalf,
+        event_loop: &EventLoop,
+    ) -> Poll<io::Result<bool>> {
         let mut scratch = event_loop.scratch.borrow_mut();
-        match self.socket.try_read(&mut scratch) {
-            Ok(0) => Ok(false),
-            Ok(read) => {
-                self.state.borrow_mut().input.extend_from_slice(&scratch[..read]);
-                Ok(true)
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
-            Err(error) => Err(error),
-        }
+        let read = ready!(source.poll_read(cx, &mut scratch))?;
+        self.state.borrow_mut().input.extend_from_slice(&scratch[..read]);
+        Poll::Ready(Ok(read > 0))
     }
 
     /// The waiter's time has come: it gives up, or looks whether something has become old enough for it.
@@ -351,6 +350,12 @@ impl Connection {
         }
     }
 
+    /// Runs no further request.
+    fn close(&self) -> Pause {
+        self.state.borrow_mut().closing = true;
+        Pause::Closes
+    }
+
     /// Takes what a waiting client is told.
     pub(super) fn wake(self: &Rc<Self>, event_loop: &Rc<EventLoop>, wake: Wake, lsn: Lsn) {
         let mut borrowed = self.state.borrow_mut();
@@ -368,14 +373,14 @@ impl Connection {
             Wake::Retry(at_ms) => state.retry_at = Some(event_loop.clock.at_ms(at_ms)),
         }
         drop(borrowed);
-        self.notify.notify_one();
+        self.nudge.give();
     }
 
     /// Ends the connection at once.
     pub(super) fn kill(&self) {
         self.killed.set(true);
         self.socket.shut_down();
-        self.notify.notify_one();
+        self.nudge.give();
     }
 
     /// Sends the replies that depend on nothing beyond `released`. Returns whether the loop is rid of it: all
@@ -419,7 +424,7 @@ impl Connection {
         let wake = state.closing || state.replies.len() + written > OUTPUT_HIGH;
         drop(borrowed);
         if wake {
-            self.notify.notify_one();
+            self.nudge.give();
         }
         done
     }
@@ -469,10 +474,9 @@ impl State {
     }
 }
 
-/// What reading came to.
-enum Read {
+/// What waiting for input came to.
+enum Input {
     Ran(Pause),
-    NotReady,
     End,
 }
 

@@ -14,7 +14,7 @@ use super::clock::Clock;
 use super::connection::Connection;
 use super::journal::LogJournal;
 use super::mailbox::{Mailbox, Message};
-use super::socket::{Accepted, Socket};
+use super::socket::{self, Accepted};
 use crate::aof::{Commit, LogFailed};
 use crate::command::{Action, Effects};
 use crate::config::Settings;
@@ -257,8 +257,8 @@ impl EventLoop {
         let settings = self.settings();
         let keepalive = Duration::from_secs(settings.tcp_keepalive.into());
         let Accepted { raw, address, local_address } = accepted;
-        let socket = match Socket::register(raw, keepalive) {
-            Ok(socket) => socket,
+        let (source, sink) = match socket::register(raw, keepalive) {
+            Ok(halves) => halves,
             Err(error) => {
                 tracing::debug!(%error, address, "the connection was gone before it began");
                 self.shell.connections[self.home].fetch_sub(1, Relaxed);
@@ -271,9 +271,9 @@ impl EventLoop {
         server.clients.insert(Arc::clone(&client));
         self.metrics.raise(Gauge::ConnectedClients);
         let session = Session::new(client, !settings.requirepass.is_set());
-        let connection = Rc::new(Connection::new(socket, session));
+        let connection = Rc::new(Connection::new(sink, session));
         self.connections.borrow_mut().insert(id, Rc::clone(&connection));
-        tokio::task::spawn_local(connection.run(Rc::clone(self)));
+        tokio::task::spawn_local(connection.run(source, Rc::clone(self)));
     }
 
     /// Tells a waiting client something.

@@ -1,10 +1,13 @@
-//! A connection's socket, TCP or Unix.
+//! A connection's socket, TCP or Unix: one half to read from, one to write to.
 
 use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::{TcpStream, UnixStream, tcp, unix};
 
 /// A connection as it was accepted, before it belongs to a loop.
 #[derive(Debug)]
@@ -20,65 +23,76 @@ pub(super) enum Raw {
     Unix(std::os::unix::net::UnixStream),
 }
 
-/// A connection's socket, registered with the loop it was made on.
+/// The half that is read from; the connection's task owns it.
 #[derive(Debug)]
-pub(super) enum Socket {
-    Tcp(TcpStream),
-    Unix(UnixStream),
+pub(super) enum ReadHalf {
+    Tcp(tcp::OwnedReadHalf),
+    Unix(unix::OwnedReadHalf),
 }
 
-impl Socket {
-    /// Registers the socket with the current loop. `keepalive` is the idle time before probes; zero for none.
-    pub(super) fn register(raw: Raw, keepalive: Duration) -> io::Result<Socket> {
-        match raw {
-            Raw::Tcp(stream) => {
-                stream.set_nodelay(true)?;
-                if !keepalive.is_zero() {
-                    let probes = TcpKeepalive::new()
-                        .with_time(keepalive)
-                        .with_interval((keepalive / 3).max(Duration::from_secs(1)))
-                        .with_retries(3);
-                    SockRef::from(&stream).set_tcp_keepalive(&probes)?;
-                }
-                Ok(Socket::Tcp(TcpStream::from_std(stream)?))
+/// The half that is written to, by whoever flushes.
+#[derive(Debug)]
+pub(super) enum WriteHalf {
+    Tcp(tcp::OwnedWriteHalf),
+    Unix(unix::OwnedWriteHalf),
+}
+
+/// Registers a socket with the current loop. `keepalive` is the idle time before probes; zero for none.
+pub(super) fn register(raw: Raw, keepalive: Duration) -> io::Result<(ReadHalf, WriteHalf)> {
+    match raw {
+        Raw::Tcp(stream) => {
+            stream.set_nodelay(true)?;
+            if !keepalive.is_zero() {
+                let probes = TcpKeepalive::new()
+                    .with_time(keepalive)
+                    .with_interval((keepalive / 3).max(Duration::from_secs(1)))
+                    .with_retries(3);
+                SockRef::from(&stream).set_tcp_keepalive(&probes)?;
             }
-            Raw::Unix(stream) => Ok(Socket::Unix(UnixStream::from_std(stream)?)),
+            let (read, write) = TcpStream::from_std(stream)?.into_split();
+            Ok((ReadHalf::Tcp(read), WriteHalf::Tcp(write)))
+        }
+        Raw::Unix(stream) => {
+            let (read, write) = UnixStream::from_std(stream)?.into_split();
+            Ok((ReadHalf::Unix(read), WriteHalf::Unix(write)))
         }
     }
+}
 
-    pub(super) async fn readable(&self) -> io::Result<()> {
-        match self {
-            Socket::Tcp(stream) => stream.readable().await,
-            Socket::Unix(stream) => stream.readable().await,
-        }
+impl ReadHalf {
+    /// Reads what there is into `buffer` and returns how many bytes; zero at the end. A read that does not fill
+    /// the buffer has emptied the socket: tokio notes that, which saves the second call that would find nothing.
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut buffer = ReadBuf::new(buffer);
+        let read = match self {
+            ReadHalf::Tcp(half) => Pin::new(half).poll_read(cx, &mut buffer),
+            ReadHalf::Unix(half) => Pin::new(half).poll_read(cx, &mut buffer),
+        };
+        ready!(read)?;
+        Poll::Ready(Ok(buffer.filled().len()))
     }
+}
 
+impl WriteHalf {
     pub(super) async fn writable(&self) -> io::Result<()> {
         match self {
-            Socket::Tcp(stream) => stream.writable().await,
-            Socket::Unix(stream) => stream.writable().await,
-        }
-    }
-
-    pub(super) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Socket::Tcp(stream) => stream.try_read(buffer),
-            Socket::Unix(stream) => stream.try_read(buffer),
+            WriteHalf::Tcp(half) => half.writable().await,
+            WriteHalf::Unix(half) => half.writable().await,
         }
     }
 
     pub(super) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Socket::Tcp(stream) => stream.try_write(bytes),
-            Socket::Unix(stream) => stream.try_write(bytes),
+            WriteHalf::Tcp(half) => half.try_write(bytes),
+            WriteHalf::Unix(half) => half.try_write(bytes),
         }
     }
 
     /// Ends both directions: whoever waits for the socket is woken. One that has ended already may be told so.
     pub(super) fn shut_down(&self) {
         let _ = match self {
-            Socket::Tcp(stream) => SockRef::from(stream).shutdown(std::net::Shutdown::Both),
-            Socket::Unix(stream) => SockRef::from(stream).shutdown(std::net::Shutdown::Both),
+            WriteHalf::Tcp(half) => SockRef::from(half.as_ref()).shutdown(std::net::Shutdown::Both),
+            WriteHalf::Unix(half) => SockRef::from(half.as_ref()).shutdown(std::net::Shutdown::Both),
         };
     }
 }
