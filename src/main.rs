@@ -12,7 +12,7 @@ use std::time::Duration;
 use ahash::RandomState;
 use millstream::aof::{self, DirectoryId, DiskStorage, LogFailed, Policy, Storage};
 use millstream::command::table;
-use millstream::config::{AppendFsync, CommandLine, Config, Settings};
+use millstream::config::{CommandLine, Config, Settings};
 use millstream::engine::{Engine, Replay};
 use millstream::metrics::{LoopMetrics, Metrics};
 use millstream::net::{Clock, EventLoop, Listener, LogJournal, Mailbox, Shell, accept, listen};
@@ -179,7 +179,7 @@ fn load(shell: &Shell, metrics: LoopMetrics) -> Result<(), Failure> {
     let (log, recovery) = aof::open(
         &storage,
         DirectoryId(random_bytes().map_err(Failure::start)?),
-        policy(settings.appendfsync),
+        Policy::from(settings.appendfsync),
         Clock.now_ms().unsigned_abs(),
         &mut |db, now_ms, args| {
             request.assign(args);
@@ -211,14 +211,6 @@ fn load(shell: &Shell, metrics: LoopMetrics) -> Result<(), Failure> {
         settings.appendfsync.word(),
     );
     Ok(())
-}
-
-fn policy(setting: AppendFsync) -> Policy {
-    match setting {
-        AppendFsync::Always => Policy::Always,
-        AppendFsync::Everysec => Policy::EverySec,
-        AppendFsync::No => Policy::No,
-    }
 }
 
 /// A thread that syncs the log once a second where the policy leaves it to us.

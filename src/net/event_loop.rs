@@ -15,7 +15,7 @@ use super::connection::Connection;
 use super::journal::LogJournal;
 use super::mailbox::{Mailbox, Message};
 use super::socket::{self, Accepted};
-use crate::aof::{Commit, LogFailed};
+use crate::aof::{Commit, LogFailed, Policy};
 use crate::command::{Action, Effects};
 use crate::config::Settings;
 use crate::engine::{Engine, Lsn, Turn, Wake, Woken};
@@ -127,14 +127,27 @@ impl EventLoop {
         }
     }
 
-    /// The settings as they are now. Looks for changes with one atomic load.
+    /// The settings as this loop knows them: as they were when its last turn ended, or later.
     pub(super) fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.borrow().1)
+    }
+
+    /// Acts on changed settings before anybody is told of the change. One atomic load where there is none.
+    fn renew_settings(self: &Rc<EventLoop>) {
         let config = &self.shell.engine.server.config;
-        let mut known = self.settings.borrow_mut();
-        if known.0 != config.generation() {
-            *known = (config.generation(), config.settings());
+        if self.settings.borrow().0 == config.generation() {
+            return;
         }
-        Arc::clone(&known.1)
+        *self.settings.borrow_mut() = (config.generation(), config.settings());
+        let policy = Policy::from(self.settings().appendfsync);
+        if let Some(log) = self.shell.journal.log()
+            && log.policy() != policy
+        {
+            if let Err(failed) = log.set_policy(policy) {
+                (self.shell.on_log_failure)(&failed);
+            }
+            self.schedule_flush();
+        }
     }
 
     /// Runs something in a turn of the engine and sees to everything it caused. Returns the log position that
@@ -152,6 +165,7 @@ impl EventLoop {
         let (lsn, woken) = turn.finish();
         let actions = std::mem::take(&mut effects.actions);
         drop(effects);
+        self.renew_settings();
         if lsn > self.owed.get() {
             self.owed.set(lsn);
             self.schedule_flush();
