@@ -376,6 +376,12 @@ impl Connection {
         self.nudge.give();
     }
 
+    /// Whether nothing has come since then (milliseconds since the Unix epoch) and nothing is waited for.
+    pub(super) fn is_idle_since(&self, then_ms: i64) -> bool {
+        let state = self.state.borrow();
+        state.waiter.is_none() && state.session.client.active_ms.load(Relaxed) < then_ms
+    }
+
     /// Ends the connection at once.
     pub(super) fn kill(&self) {
         self.killed.set(true);

@@ -310,8 +310,13 @@ impl EventLoop {
         let mut ticks = tokio::time::interval(HOUSEKEEPING);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut position = 0;
+        let mut round = 0_u32;
         loop {
             ticks.tick().await;
+            round = round.wrapping_add(1);
+            if round.is_multiple_of(10) {
+                self.drop_idle_connections();
+            }
             let Some(log) = self.shell.journal.log() else { continue };
             if log.released() < self.owed.get() {
                 self.schedule_flush();
@@ -325,6 +330,20 @@ impl EventLoop {
             let quiet = std::mem::replace(&mut position, log.position()) == position;
             if quiet && let Err(failed) = log.cover(self.clock.now_ms().unsigned_abs()) {
                 (self.shell.on_log_failure)(&failed);
+            }
+        }
+    }
+
+    /// Ends connections that have been silent for longer than `timeout` and do not wait for anything.
+    fn drop_idle_connections(&self) {
+        let timeout_ms = i64::from(self.settings().timeout) * 1000;
+        if timeout_ms == 0 {
+            return;
+        }
+        let deadline = self.clock.now_ms() - timeout_ms;
+        for connection in self.connections.borrow().values() {
+            if connection.is_idle_since(deadline) {
+                connection.kill();
             }
         }
     }
