@@ -85,7 +85,8 @@ fn turns(c: &mut Criterion) {
     for (index, (name, turns)) in works.iter().enumerate() {
         let other = index.checked_sub(4).map(|index| vec![std::slice::from_ref(&others[index])]);
         let turns = other.as_ref().unwrap_or(turns);
-        group.throughput(Throughput::Elements(turns.iter().map(|turn| turn.len() as u64).sum::<u64>().max(1)));
+        group
+            .throughput(Throughput::Elements(turns.iter().map(|turn| turn.len() as u64).sum::<u64>().max(1)));
         group.bench_function(*name, |b| b.iter(|| turns.iter().for_each(|turn| bench.turn(turn))));
     }
     // A queue that runs empty all the time loses its key each time.
