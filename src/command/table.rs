@@ -81,6 +81,22 @@ impl Table {
         self.by_name.get(&*lower).map(|number| self.row(*number))
     }
 
+    /// The command or, written `container|name`, the subcommand that has this name, of any case.
+    #[must_use]
+    pub fn find(&self, full_name: &[u8]) -> Option<&Row> {
+        match full_name.iter().position(|byte| *byte == b'|') {
+            None => self.get(full_name),
+            Some(bar) => self.subcommand(self.get(&full_name[..bar])?, &full_name[bar + 1..]),
+        }
+    }
+
+    /// A command's subcommand of that name, of any case.
+    #[must_use]
+    pub fn subcommand(&self, container: &Row, name: &[u8]) -> Option<&Row> {
+        let mut rows = container.subcommands.iter().map(|number| self.row(*number));
+        rows.find(|row| row.command.name.as_bytes().eq_ignore_ascii_case(name))
+    }
+
     /// The command or subcommand that a request names, its arity checked.
     ///
     /// # Errors
@@ -92,11 +108,7 @@ impl Table {
             && !row.subcommands.is_empty()
         {
             let container = row.command.name;
-            let subcommand = row.subcommands.iter().map(|number| self.row(*number));
-            row = subcommand
-                .into_iter()
-                .find(|row| row.command.name.as_bytes().eq_ignore_ascii_case(name))
-                .ok_or_else(|| unknown_subcommand(container, name))?;
+            row = self.subcommand(row, name).ok_or_else(|| unknown_subcommand(container, name))?;
         }
         if !row.command.accepts(args.len()) {
             return Err(Error::arity(row.command.full_name()));
