@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use super::clock::Clock;
 use super::connection::Connection;
 use super::journal::LogJournal;
+use super::journal::policy;
 use super::mailbox::{Mailbox, Message};
 use super::socket::{self, Accepted};
 use crate::aof::{Commit, LogFailed};
@@ -177,8 +178,25 @@ impl EventLoop {
                 }
             }
             Action::Shutdown => self.shell.stop(),
+            Action::Configure => self.configure(),
             #[expect(clippy::disallowed_methods, reason = "DEBUG SLEEP is asked to stop the loop")]
             Action::Sleep(ms) => std::thread::sleep(Duration::from_millis(*ms)),
+        }
+    }
+
+    /// Puts the log's policy in force. The reply to whoever set it has not left, so it finds the policy in force.
+    fn configure(self: &Rc<EventLoop>) {
+        let Some(log) = self.shell.journal.log() else { return };
+        let wanted = policy(self.settings().appendfsync);
+        if log.policy() == wanted {
+            return;
+        }
+        if let Err(failed) = log.set_policy(wanted) {
+            (self.shell.on_log_failure)(&failed);
+        }
+        // Some replies were waiting for the old policy, and a commit may have found the change in its way.
+        for mailbox in &*self.shell.mailboxes {
+            mailbox.send(Message::Committed);
         }
     }
 
@@ -305,8 +323,12 @@ impl EventLoop {
             if self.home != 0 {
                 continue;
             }
-            for shard in 0..crate::keyspace::SHARDS {
-                self.turn(|turn| turn.expire(shard));
+            let server = &self.shell.engine.server;
+            server.metrics.sample(self.clock.now_ms().unsigned_abs());
+            if server.active_expire.load(Relaxed) {
+                for shard in 0..crate::keyspace::SHARDS {
+                    self.turn(|turn| turn.expire(shard));
+                }
             }
             let quiet = std::mem::replace(&mut position, log.position()) == position;
             if quiet && let Err(failed) = log.cover(self.clock.now_ms().unsigned_abs()) {

@@ -2,7 +2,8 @@
 
 use std::sync::OnceLock;
 
-use crate::aof::{Log, Records};
+use crate::aof::{Log, Policy, Records};
+use crate::config::AppendFsync;
 use crate::engine::{Journal, Lsn};
 
 /// Holds the log once it is loaded. Until then nothing can be appended, because no command is run.
@@ -34,5 +35,15 @@ impl LogJournal {
 impl Journal for LogJournal {
     fn append(&self, records: &Records) -> Lsn {
         self.log().expect("commands that change something run after loading").append(records)
+    }
+}
+
+/// The log's policy as a setting says it.
+#[must_use]
+pub fn policy(setting: AppendFsync) -> Policy {
+    match setting {
+        AppendFsync::Always => Policy::Always,
+        AppendFsync::Everysec => Policy::EverySec,
+        AppendFsync::No => Policy::No,
     }
 }
