@@ -6,6 +6,7 @@
 //! data, in its entry at the foot of its family's file.
 
 pub mod arguments;
+mod client;
 mod connection;
 mod counter;
 mod database;
@@ -13,6 +14,7 @@ mod effects;
 mod encoding;
 mod entry;
 mod expiry;
+mod help;
 mod key;
 mod list;
 mod long_double;

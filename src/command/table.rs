@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use super::entry::Command;
-use super::{connection, counter, database, expiry, key, list, server, stream, string, transaction};
+use super::{client, connection, counter, database, expiry, key, list, server, stream, string, transaction};
 use crate::error::Error;
 use crate::resp::Args;
 
 /// The families' tables; each stands at the foot of its file.
 const FAMILIES: &[&[Command]] = &[
     connection::COMMANDS,
+    client::COMMANDS,
     server::COMMANDS,
     transaction::COMMANDS,
     key::COMMANDS,
