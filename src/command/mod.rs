@@ -15,12 +15,14 @@ mod encoding;
 mod entry;
 mod expiry;
 mod help;
+mod introspection;
 mod key;
 mod list;
 mod long_double;
 mod server;
 mod stream;
 mod string;
+mod syntax;
 mod table;
 #[cfg(test)]
 mod testing;

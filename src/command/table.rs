@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use super::entry::Command;
-use super::{client, connection, counter, database, expiry, key, list, server, stream, string, transaction};
+use super::{client, connection, counter, database, expiry, introspection, key, list, server, stream, string, transaction};
 use crate::error::Error;
 use crate::resp::Args;
 
@@ -12,6 +12,7 @@ use crate::resp::Args;
 const FAMILIES: &[&[Command]] = &[
     connection::COMMANDS,
     client::COMMANDS,
+    introspection::COMMANDS,
     server::COMMANDS,
     transaction::COMMANDS,
     key::COMMANDS,
