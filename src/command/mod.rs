@@ -15,6 +15,7 @@ mod encoding;
 mod entry;
 mod expiry;
 mod help;
+mod info;
 mod introspection;
 mod key;
 mod list;

@@ -4,7 +4,10 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use super::entry::Command;
-use super::{client, connection, counter, database, expiry, introspection, key, list, server, stream, string, transaction};
+use super::{
+    client, connection, counter, database, expiry, info, introspection, key, list, server, stream, string,
+    transaction,
+};
 use crate::error::Error;
 use crate::resp::Args;
 
@@ -13,6 +16,7 @@ const FAMILIES: &[&[Command]] = &[
     connection::COMMANDS,
     client::COMMANDS,
     introspection::COMMANDS,
+    info::COMMANDS,
     server::COMMANDS,
     transaction::COMMANDS,
     key::COMMANDS,
