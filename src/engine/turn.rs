@@ -95,9 +95,8 @@ impl<'e> Turn<'e> {
             session.replies = Replies::Skip;
         }
         let executed = self.dispatch(session, args, reply, start).unwrap_or_else(|error| {
-            self.metrics.count(Counter::ErrorReplies);
             reply.truncate(start);
-            reply.error(&error);
+            self.say_error(&error, reply);
             Executed::Replied
         });
         match session.replies {
@@ -272,6 +271,9 @@ impl<'e> Turn<'e> {
         if flags.contains(Flags::DENYOOM) {
             server.may_grow()?;
         }
+        if flags.contains(Flags::NO_MULTI) && session.transaction.is_some() {
+            return Err(Error::new("ERR Command not allowed inside a transaction"));
+        }
         session.client.last_command.store(row.number, Relaxed);
         Ok(row)
     }
@@ -310,6 +312,13 @@ impl<'e> Turn<'e> {
             self.metrics.command_failed(row.number.into());
         }
         outcome
+    }
+
+    /// Answers with an error, and counts it.
+    pub(super) fn say_error(&self, error: &Error, reply: &mut Reply) {
+        self.metrics.count(Counter::ErrorReplies);
+        self.engine.server.metrics.error(error.code());
+        reply.error(error);
     }
 
     /// Takes the shards of a request, or keeps those that are held if they will do.
@@ -496,7 +505,7 @@ impl<'e> Turn<'e> {
             Ok(_) => {}
             Err(error) => {
                 reply.truncate(0);
-                reply.error(&error);
+                self.say_error(&error, &mut reply);
             }
         }
         self.collect_ready(mark, ready);

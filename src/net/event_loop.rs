@@ -132,21 +132,11 @@ impl EventLoop {
         Arc::clone(&self.settings.borrow().1)
     }
 
-    /// Acts on changed settings before anybody is told of the change. One atomic load where there is none.
-    fn renew_settings(self: &Rc<EventLoop>) {
+    /// Looks whether the settings have changed: one atomic load where they have not.
+    fn renew_settings(&self) {
         let config = &self.shell.engine.server.config;
-        if self.settings.borrow().0 == config.generation() {
-            return;
-        }
-        *self.settings.borrow_mut() = (config.generation(), config.settings());
-        let policy = Policy::from(self.settings().appendfsync);
-        if let Some(log) = self.shell.journal.log()
-            && log.policy() != policy
-        {
-            if let Err(failed) = log.set_policy(policy) {
-                (self.shell.on_log_failure)(&failed);
-            }
-            self.schedule_flush();
+        if self.settings.borrow().0 != config.generation() {
+            *self.settings.borrow_mut() = (config.generation(), config.settings());
         }
     }
 
@@ -191,8 +181,25 @@ impl EventLoop {
                 }
             }
             Action::Shutdown => self.shell.stop(),
+            Action::Configure => self.configure(),
             #[expect(clippy::disallowed_methods, reason = "DEBUG SLEEP is asked to stop the loop")]
             Action::Sleep(ms) => std::thread::sleep(Duration::from_millis(*ms)),
+        }
+    }
+
+    /// Puts the log's policy in force. The reply to whoever set it has not left, so it finds the policy in force.
+    fn configure(self: &Rc<EventLoop>) {
+        let Some(log) = self.shell.journal.log() else { return };
+        let wanted = Policy::from(self.settings().appendfsync);
+        if log.policy() == wanted {
+            return;
+        }
+        if let Err(failed) = log.set_policy(wanted) {
+            (self.shell.on_log_failure)(&failed);
+        }
+        // Some replies were waiting for the old policy, and a commit may have found the change in its way.
+        for mailbox in &*self.shell.mailboxes {
+            mailbox.send(Message::Committed);
         }
     }
 
@@ -324,8 +331,12 @@ impl EventLoop {
             if self.home != 0 {
                 continue;
             }
-            for shard in 0..crate::keyspace::SHARDS {
-                self.turn(|turn| turn.expire(shard));
+            let server = &self.shell.engine.server;
+            server.metrics.sample(self.clock.now_ms().unsigned_abs());
+            if server.active_expire.load(Relaxed) {
+                for shard in 0..crate::keyspace::SHARDS {
+                    self.turn(|turn| turn.expire(shard));
+                }
             }
             let quiet = std::mem::replace(&mut position, log.position()) == position;
             if quiet && let Err(failed) = log.cover(self.clock.now_ms().unsigned_abs()) {
