@@ -521,8 +521,8 @@ fn lmpop(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
 }
 
 fn blmpop(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
-    let timeout_ms = timeout_seconds(&args[1])?;
     let pop = MultiPop::parse(args, 2)?;
+    let timeout_ms = timeout_seconds(&args[1])?;
     match pop.run(cx)? {
         true => Ok(Outcome::Reply),
         false if cx.may_block => Ok(wait(pop.keys(), timeout_ms)),

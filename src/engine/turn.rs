@@ -9,7 +9,7 @@ use super::journal::Lsn;
 use super::shard::{Shard, ShardSet};
 use super::waiter::{Ending, Waiter};
 use super::{Engine, Held, shards_of};
-use crate::command::{Condition, Context, Effects, Flags, Group, Outcome, Row, Wait, table};
+use crate::command::{Action, Condition, Context, Effects, Flags, Group, Outcome, Row, Wait, table};
 use crate::error::Error;
 use crate::keyspace::{Keys, SHARDS, Type, shard_of};
 use crate::metrics::{Counter, Gauge, LoopMetrics};
@@ -201,12 +201,12 @@ impl<'e> Turn<'e> {
     ) -> Result<Executed, Error> {
         let row = match self.admit(session, args) {
             Ok(row) => row,
-            Err(error) => {
-                if let Some(transaction) = &mut session.transaction {
-                    transaction.broken = true;
-                }
-                return Err(error);
+            Err(_) if is_http(args) => {
+                // A browser that somebody has sent here: what it posts could carry commands.
+                self.effects.actions.push(Action::Close);
+                return Ok(Executed::Replied);
             }
+            Err(error) => return Err(self.refuse(session, args, error)),
         };
         if session.transaction.is_some() && !row.command.flags.contains(Flags::IMMEDIATE) {
             self.queue(session, args);
@@ -251,6 +251,21 @@ impl<'e> Turn<'e> {
         };
         self.serve(mark);
         Ok(executed)
+    }
+
+    /// What becomes of a transaction when a request cannot even be queued: it is broken, or if that request was
+    /// `EXEC` itself, over.
+    fn refuse(&mut self, session: &mut Session, args: Args<'_>, error: Error) -> Error {
+        if args.get(0).is_some_and(|name| name.eq_ignore_ascii_case(b"exec")) {
+            session.transaction = None;
+            self.stop_watching(session);
+            let text = error.text().strip_prefix(b"ERR ").unwrap_or(error.text());
+            return Error::with([b"EXECABORT Transaction discarded because of: ", text].concat());
+        }
+        if let Some(transaction) = &mut session.transaction {
+            transaction.broken = true;
+        }
+        error
     }
 
     /// Finds the command and checks that it may run now.
@@ -565,6 +580,11 @@ fn view<'a>(held: &'a mut Held<'_>, db: u8) -> Keys<'a> {
             Keys::many(db, parts)
         }
     }
+}
+
+/// Whether a request is the first line or the host line of an HTTP request.
+fn is_http(args: Args<'_>) -> bool {
+    args.get(0).is_some_and(|name| name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:"))
 }
 
 fn is_due(shard: &Shard, db: u8, every_database: bool, now_ms: i64) -> bool {

@@ -233,6 +233,9 @@ impl EventLoop {
             self.commit();
         }
         let released = journal.released();
+        if released >= self.owed.get() {
+            self.shell.mailboxes[self.home].await_commit(false);
+        }
         let unsent = std::mem::take(&mut *self.unsent.borrow_mut());
         for connection in unsent {
             if !connection.send(self, released) {
@@ -252,13 +255,11 @@ impl EventLoop {
         match committed {
             Ok(Commit::Done { more, .. }) => {
                 server.disk_full.store(false, Relaxed);
-                mailboxes[self.home].await_commit(false);
                 if more {
                     self.schedule_flush();
                 }
-                for mailbox in mailboxes.iter() {
-                    mailbox.committed();
-                }
+                let others = mailboxes.iter().enumerate().filter(|(home, _)| *home != self.home);
+                others.for_each(|(_, mailbox)| mailbox.committed());
             }
             Ok(Commit::DiskFull) => {
                 if !server.disk_full.swap(true, Relaxed) {
@@ -267,8 +268,8 @@ impl EventLoop {
                     );
                 }
             }
-            Ok(Commit::Idle) => mailboxes[self.home].await_commit(false),
-            Ok(Commit::InProgress) => {}
+            // Idle means that nothing is left to be written; what was may be on its way to the disk.
+            Ok(Commit::Idle | Commit::InProgress) => {}
             Err(failed) => (self.shell.on_log_failure)(&failed),
         }
     }
@@ -299,6 +300,8 @@ impl EventLoop {
 
     /// Tells a waiting client something.
     fn wake(self: &Rc<EventLoop>, client: u64, wake: Wake, lsn: Lsn) {
+        // What was done on another loop may not be committed yet: the reply is owed here now.
+        self.owed.set(self.owed.get().max(lsn));
         let connection = self.connections.borrow().get(&client).cloned();
         if let Some(connection) = connection {
             connection.wake(self, wake, lsn);
