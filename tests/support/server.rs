@@ -129,10 +129,15 @@ impl Server {
 
     /// Asks the server to stop (SIGTERM) and waits for it.
     pub(crate) fn terminate(&mut self) -> ExitStatus {
-        let id = self.child.id().to_string();
-        let sent = Command::new("sh").args(["-c", "kill -TERM \"$0\"", &id]).status();
-        assert!(sent.is_ok_and(|status| status.success()), "SIGTERM could not be sent");
+        send_sigterm(self.id());
         self.child.wait().expect("our own child")
+    }
+
+    /// Starts the server again and kills it before it can be ready, or soon after.
+    pub(crate) fn start_and_kill(&mut self, after: Duration) {
+        self.child = spawn(self.program, self.port, &self.options, &self.directory);
+        std::thread::sleep(after);
+        self.kill();
     }
 
     /// Starts the server again after `kill` or `terminate`: same port, same directory.
@@ -210,7 +215,7 @@ fn wait_until_ready(child: &mut Child, port: u16, options: &[String]) -> Result<
         if let Ok(Some(status)) = child.try_wait() {
             return Err(format!("it ended with {status}"));
         }
-        if let Some(process) = process_that_answers(port, options) {
+        if let Some(process) = process_that_answers(port, options, child.id()) {
             return if process == child.id() {
                 Ok(())
             } else {
@@ -222,8 +227,8 @@ fn wait_until_ready(child: &mut Child, port: u16, options: &[String]) -> Result<
     Err(format!("no answer in {START_PATIENCE:?}"))
 }
 
-/// The id of the process that serves this port, once it has loaded its data.
-fn process_that_answers(port: u16, options: &[String]) -> Option<u32> {
+/// The id of the process that serves this port, once it has loaded its data; `presumed` if it knows no `INFO`.
+fn process_that_answers(port: u16, options: &[String], presumed: u32) -> Option<u32> {
     let mut connection = Connection::open(port).ok()?;
     let mut ask = |command: &[&str]| -> Option<Reply> {
         connection.send(command);
@@ -240,12 +245,21 @@ fn process_that_answers(port: u16, options: &[String]) -> Option<u32> {
         return None;
     }
     let info = ask(&["INFO", "server"])?;
+    if matches!(info, Reply::Error(_)) {
+        return Some(presumed);
+    }
     let text = String::from_utf8_lossy(info.text()?).into_owned();
     text.lines().find_map(|line| line.strip_prefix("process_id:")?.trim().parse().ok())
 }
 
+/// Asks a process to end.
+pub(crate) fn send_sigterm(process: u32) {
+    let sent = Command::new("sh").args(["-c", "kill -TERM \"$0\"", &process.to_string()]).status();
+    assert!(sent.is_ok_and(|status| status.success()), "SIGTERM could not be sent");
+}
+
 /// A port nobody listens on, below the range that outgoing connections take theirs from.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static CHOICES: Mutex<Option<Random>> = Mutex::new(None);
     let mut choices = CHOICES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let choices = choices.get_or_insert_with(|| Random::new(u64::from(std::process::id())));
