@@ -1,5 +1,6 @@
 //! The program: reads what it is told, loads the log, starts the loops, and ends in order.
 #![forbid(unsafe_code)]
+#![expect(clippy::disallowed_methods, reason = "the program owns its threads and removes its Unix socket")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

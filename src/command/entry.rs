@@ -222,7 +222,6 @@ impl KeySpec {
     }
 
     /// The numbers of the arguments that are keys; empty when the request is malformed, which its handler says.
-    #[must_use]
     pub fn positions(&self, args: Args<'_>) -> std::iter::StepBy<std::ops::Range<usize>> {
         let none = (0..0).step_by(1);
         let begin = match self.begin {

@@ -200,7 +200,11 @@ impl Connection {
 
     /// Runs the requests that have come in already.
     fn run_buffered(self: &Rc<Self>, event_loop: &Rc<EventLoop>) -> Pause {
-        self.run_requests(event_loop, self.state.borrow_mut(), None)
+        let state = self.state.borrow_mut();
+        if state.input.is_empty() && !state.closing {
+            return Pause::NeedsInput;
+        }
+        self.run_requests(event_loop, state, None)
     }
 
     /// Runs requests out of `fresh` bytes, what is left of which is kept, or else out of the kept ones.
