@@ -1,5 +1,6 @@
 //! The program: reads what it is told, loads the log, starts the loops, and ends in order.
 #![forbid(unsafe_code)]
+#![expect(clippy::disallowed_methods, reason = "the program owns its threads and removes its Unix socket")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,9 +16,7 @@ use millstream::command::table;
 use millstream::config::{CommandLine, Config, Settings};
 use millstream::engine::{Engine, Replay};
 use millstream::metrics::{LoopMetrics, Metrics};
-use millstream::net::{
-    Clock, EventLoop, Listener, LogJournal, Mailbox, Shell, accept, listen, policy, vitals,
-};
+use millstream::net::{Clock, EventLoop, Listener, LogJournal, Mailbox, Shell, accept, listen, vitals};
 use millstream::report;
 use millstream::resp::OwnedArgs;
 use millstream::server::Server;
@@ -184,7 +183,7 @@ fn load(shell: &Shell, metrics: LoopMetrics) -> Result<(), Failure> {
     let (log, recovery) = aof::open(
         &storage,
         DirectoryId(random_bytes().map_err(Failure::start)?),
-        policy(settings.appendfsync),
+        Policy::from(settings.appendfsync),
         Clock.now_ms().unsigned_abs(),
         &mut |db, now_ms, args| {
             request.assign(args);

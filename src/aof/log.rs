@@ -25,6 +25,7 @@ use super::manifest::{self, Manifest};
 use super::record::Records;
 use super::storage::{self, Storage, StorageFile};
 use super::tail::{Pending, Purpose, Tail};
+use crate::config::AppendFsync;
 use parking_lot::Mutex;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -40,6 +41,16 @@ pub enum Policy {
     EverySec,
     /// When its block is written; the kernel syncs when it likes.
     No,
+}
+
+impl From<AppendFsync> for Policy {
+    fn from(setting: AppendFsync) -> Policy {
+        match setting {
+            AppendFsync::Always => Policy::Always,
+            AppendFsync::Everysec => Policy::EverySec,
+            AppendFsync::No => Policy::No,
+        }
+    }
 }
 
 /// What a commit did.

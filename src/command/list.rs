@@ -9,7 +9,7 @@ use super::{Condition, Context, Outcome, Wait};
 use crate::error::Error;
 use crate::keyspace::list::{List, Where};
 use crate::number;
-use crate::resp::Args;
+use crate::resp::{Args, Reply};
 
 /// An end of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,57 +122,76 @@ fn pop(cx: &mut Context<'_>, args: Args<'_>, end: End) -> Result<Outcome, Error>
     }
     let key = &args[1];
     let Some(count) = args.get(2) else {
-        return match cx.keys.list(key)? {
-            None => Ok(cx.reply.null().into()),
-            Some(_) => Ok(pop_one(cx, key, end)),
+        return match pop_one(cx, key, end, |_| ())? {
+            true => Ok(Outcome::Reply),
+            false => Ok(cx.reply.null().into()),
         };
     };
     let count = non_negative(count)?;
-    match cx.keys.list(key)? {
-        None => Ok(cx.reply.null_array().into()),
-        Some(_) => Ok(pop_many(cx, key, end, count)),
+    match pop_many(cx, key, end, count, |_| ())? {
+        true => Ok(Outcome::Reply),
+        false => Ok(cx.reply.null_array().into()),
     }
 }
 
-/// Pops and answers one element of a list that is there.
-fn pop_one(cx: &mut Context<'_>, key: &[u8], end: End) -> Outcome {
-    if let Ok(Some(list)) = cx.keys.list_mut(key) {
-        cx.reply.optional(end.peek(list));
-        end.drop(list);
-        if list.is_empty() {
-            cx.keys.remove(key);
-        }
+/// Pops an element and answers it, after what `announce` has to say. Returns whether there was a list.
+fn pop_one(
+    cx: &mut Context<'_>,
+    key: &[u8],
+    end: End,
+    announce: impl FnOnce(&mut Reply),
+) -> Result<bool, Error> {
+    let Some(list) = cx.keys.list_mut(key)? else { return Ok(false) };
+    announce(cx.reply);
+    cx.reply.optional(end.peek(list));
+    end.drop(list);
+    if list.is_empty() {
+        cx.keys.remove(key);
     }
     cx.log(&[end.pop_command(), key]);
-    Outcome::Reply
+    Ok(true)
 }
 
-/// Pops and answers up to `count` elements of a list that is there, as an array.
-fn pop_many(cx: &mut Context<'_>, key: &[u8], end: End, count: usize) -> Outcome {
-    let mut popped = 0;
-    if let Ok(Some(list)) = cx.keys.list_mut(key) {
-        popped = count.min(list.len());
-        cx.reply.array(popped);
-        let kept = list.len() - popped;
-        match end {
-            End::Left => {
-                list.range(0..popped).for_each(|element| _ = cx.reply.bulk(element));
-                list.trim(popped..usize::MAX);
-            }
-            End::Right => {
-                list.range(kept..usize::MAX).rev().for_each(|element| _ = cx.reply.bulk(element));
-                list.trim(0..kept);
-            }
+/// Pops up to `count` elements and answers them as an array, after what `announce` has to say. Returns whether
+/// there was a list.
+fn pop_many(
+    cx: &mut Context<'_>,
+    key: &[u8],
+    end: End,
+    count: usize,
+    announce: impl FnOnce(&mut Reply),
+) -> Result<bool, Error> {
+    let Some(list) = cx.keys.list_mut(key)? else { return Ok(false) };
+    announce(cx.reply);
+    let popped = count.min(list.len());
+    let kept = list.len() - popped;
+    cx.reply.array(popped);
+    match end {
+        End::Left => {
+            list.range(0..popped).for_each(|element| _ = cx.reply.bulk(element));
+            list.trim(popped..usize::MAX);
         }
-        if list.is_empty() {
-            cx.keys.remove(key);
+        End::Right => {
+            list.range(kept..usize::MAX).rev().for_each(|element| _ = cx.reply.bulk(element));
+            list.trim(0..kept);
         }
+    }
+    if kept == 0 {
+        cx.keys.remove(key);
     }
     if popped > 0 {
         let mut number = itoa::Buffer::new();
         cx.log(&[end.pop_command(), key, number.format(popped).as_bytes()]);
     }
-    Outcome::Reply
+    Ok(true)
+}
+
+/// What a pop from one of several lists says first: which list it was.
+fn announce(key: &[u8]) -> impl FnOnce(&mut Reply) {
+    move |reply| {
+        reply.array(2);
+        reply.bulk(key);
+    }
 }
 
 fn llen(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
@@ -486,10 +505,8 @@ fn blocking_pop(cx: &mut Context<'_>, args: Args<'_>, end: End) -> Result<Outcom
     let keys = args.len() - 2;
     let timeout_ms = timeout_seconds(&args[args.len() - 1])?;
     for key in args.tail(1).iter().take(keys) {
-        if cx.keys.list(key)?.is_some() {
-            cx.reply.array(2);
-            cx.reply.bulk(key);
-            return Ok(pop_one(cx, key, end));
+        if pop_one(cx, key, end, announce(key))? {
+            return Ok(Outcome::Reply);
         }
     }
     if !cx.may_block {
@@ -553,10 +570,7 @@ impl<'a> MultiPop<'a> {
     /// Pops from the first list that is there. Returns whether there was one.
     fn run(&self, cx: &mut Context<'_>) -> Result<bool, Error> {
         for key in self.keys() {
-            if cx.keys.list(key)?.is_some() {
-                cx.reply.array(2);
-                cx.reply.bulk(key);
-                pop_many(cx, key, self.end, self.count);
+            if pop_many(cx, key, self.end, self.count, announce(key))? {
                 return Ok(true);
             }
         }

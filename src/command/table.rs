@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use super::entry::Command;
+use super::entry::{Begin, Command, Find, KeySpec};
 use super::{
     client, connection, counter, database, expiry, info, introspection, key, list, server, stream, string,
     transaction,
@@ -47,6 +47,21 @@ pub struct Row {
     pub command: &'static Command,
     /// Its subcommands.
     pub subcommands: Vec<u16>,
+    /// The number of the argument that is its key, if it always has just one in the same place: the usual case.
+    pub only_key: Option<usize>,
+}
+
+impl Row {
+    /// Whether a request names this command, with an arity it accepts. What [`Table::resolve`] finds, for the
+    /// command that came last: in a pipeline it is likely to come again.
+    #[must_use]
+    pub fn is_named_by(&self, args: Args<'_>) -> bool {
+        let name = args.get(0).unwrap_or_default();
+        self.command.subcommands.is_empty()
+            && self.command.full_name.is_empty()
+            && self.command.name.as_bytes().eq_ignore_ascii_case(name)
+            && self.command.accepts(args.len())
+    }
 }
 
 /// The table.
@@ -73,7 +88,11 @@ impl Table {
 
     fn add(&mut self, command: &'static Command) -> u16 {
         let number = u16::try_from(self.rows.len()).expect("there are fewer than 65,536 commands");
-        self.rows.push(Row { number, command, subcommands: Vec::new() });
+        let only_key = match command.keys {
+            [KeySpec { begin: Begin::Index(at), find: Find::Range { last: 0, .. }, .. }] => Some(*at),
+            _ => None,
+        };
+        self.rows.push(Row { number, command, subcommands: Vec::new(), only_key });
         number
     }
 
@@ -171,7 +190,7 @@ fn unknown_subcommand(container: &str, name: &[u8]) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::{Begin, Find, Flags, KeySpec};
+    use crate::command::Flags;
 
     #[test]
     fn every_entry_is_whole() {

@@ -11,6 +11,9 @@ use super::waiter::Waiters;
 use crate::keyspace::{Keyspace, SHARDS};
 use crate::session::Watch;
 
+/// A key and its database.
+pub(super) type Place = (u8, Box<[u8]>);
+
 /// A part of the keys. Guarded by its lock; touched by whichever loop holds it, for a few commands at a time.
 #[derive(Debug)]
 pub(super) struct Shard {
@@ -20,7 +23,7 @@ pub(super) struct Shard {
     pub(super) waiters: Waiters,
     /// The log position of the last change: whoever reads here depends on it.
     pub(super) lsn: Lsn,
-    watches: HashMap<(u8, Box<[u8]>), Vec<Arc<Watch>>, RandomState>,
+    watches: HashMap<Place, Vec<Arc<Watch>>, RandomState>,
 }
 
 impl Shard {
@@ -66,7 +69,7 @@ impl Shard {
         match key {
             Some(key) => self.watches.get(&(db, key.into())).into_iter().for_each(mark),
             None => {
-                self.watches.iter().filter(|(place, _)| place.0 == db).for_each(|(_, watches)| mark(watches))
+                self.watches.iter().filter(|(place, _)| place.0 == db).for_each(|(_, watches)| mark(watches));
             }
         }
     }

@@ -26,6 +26,8 @@ pub struct Turn<'e> {
     pub(super) now_ms: i64,
     pub(super) effects: &'e mut Effects,
     metrics: &'e LoopMetrics,
+    /// The command that ran last.
+    last: Option<&'static Row>,
     random: u64,
     held: Held<'e>,
     set: ShardSet,
@@ -75,6 +77,7 @@ impl<'e> Turn<'e> {
         Turn {
             engine,
             metrics,
+            last: None,
             now_ms,
             effects,
             random: random | 1,
@@ -252,7 +255,11 @@ impl<'e> Turn<'e> {
 
     /// Finds the command and checks that it may run now.
     fn admit(&mut self, session: &Session, args: Args<'_>) -> Result<&'static Row, Error> {
-        let row = table().resolve(args)?;
+        let row = match self.last {
+            Some(row) if row.is_named_by(args) => row,
+            _ => table().resolve(args)?,
+        };
+        self.last = Some(row);
         let flags = row.command.flags;
         if !session.authenticated && !flags.contains(Flags::NO_AUTH) {
             return Err(Error::NO_AUTH);

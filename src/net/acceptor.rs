@@ -31,9 +31,10 @@ async fn accept_from(event_loop: &EventLoop, listener: Listener) -> io::Result<(
             let listener = TcpListener::from_std(listener)?;
             loop {
                 let accepted = listener.accept().await.and_then(|(stream, address)| {
+                    let stranger = !address.ip().to_canonical().is_loopback();
                     let local_address = stream.local_addr()?.to_string();
                     let raw = Raw::Tcp(stream.into_std()?);
-                    Ok(Accepted { raw, address: address.to_string(), local_address })
+                    Ok((Accepted { raw, address: address.to_string(), local_address }, stranger))
                 });
                 deal(event_loop, accepted).await;
             }
@@ -44,7 +45,7 @@ async fn accept_from(event_loop: &EventLoop, listener: Listener) -> io::Result<(
             loop {
                 let accepted = listener.accept().await.and_then(|(stream, _)| {
                     let raw = Raw::Unix(stream.into_std()?);
-                    Ok(Accepted { raw, address: address.clone(), local_address: address.clone() })
+                    Ok((Accepted { raw, address: address.clone(), local_address: address.clone() }, false))
                 });
                 deal(event_loop, accepted).await;
             }
@@ -52,9 +53,10 @@ async fn accept_from(event_loop: &EventLoop, listener: Listener) -> io::Result<(
     }
 }
 
-/// Gives a connection to the loop that has the fewest, or turns it away.
-async fn deal(event_loop: &EventLoop, accepted: io::Result<Accepted>) {
-    let accepted = match accepted {
+/// Gives a connection to the loop that has the fewest, or turns it away. With it comes whether it is a
+/// stranger's: from another machine.
+async fn deal(event_loop: &EventLoop, accepted: io::Result<(Accepted, bool)>) {
+    let (accepted, stranger) = match accepted {
         Ok(accepted) => accepted,
         Err(error) => {
             // Out of descriptors, most likely: the connection stays in the backlog until one is free.
@@ -65,7 +67,17 @@ async fn deal(event_loop: &EventLoop, accepted: io::Result<Accepted>) {
     };
     let shell = &event_loop.shell;
     event_loop.metrics.count(Counter::ConnectionsReceived);
-    if shell.engine.server.clients.len() >= event_loop.settings().maxclients as usize {
+    let settings = event_loop.settings();
+    if stranger && settings.protected_mode && !settings.requirepass.is_set() {
+        event_loop.metrics.count(Counter::ConnectionsRejected);
+        refuse(
+            accepted,
+            b"-DENIED Millstream is in protected mode: without a password it serves this machine only. \
+              Set requirepass, or protected-mode no if the network is safe.\r\n",
+        );
+        return;
+    }
+    if shell.engine.server.clients.len() >= settings.maxclients as usize {
         event_loop.metrics.count(Counter::ConnectionsRejected);
         refuse(accepted, b"-ERR max number of clients reached\r\n");
         return;

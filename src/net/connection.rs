@@ -200,7 +200,11 @@ impl Connection {
 
     /// Runs the requests that have come in already.
     fn run_buffered(self: &Rc<Self>, event_loop: &Rc<EventLoop>) -> Pause {
-        self.run_requests(event_loop, self.state.borrow_mut(), None)
+        let state = self.state.borrow_mut();
+        if state.input.is_empty() && !state.closing {
+            return Pause::NeedsInput;
+        }
+        self.run_requests(event_loop, state, None)
     }
 
     /// Runs requests out of `fresh` bytes, what is left of which is kept, or else out of the kept ones.
@@ -374,6 +378,12 @@ impl Connection {
         }
         drop(borrowed);
         self.nudge.give();
+    }
+
+    /// Whether nothing has come since then (milliseconds since the Unix epoch) and nothing is waited for.
+    pub(super) fn is_idle_since(&self, then_ms: i64) -> bool {
+        let state = self.state.borrow();
+        state.waiter.is_none() && state.session.client.active_ms.load(Relaxed) < then_ms
     }
 
     /// Ends the connection at once.

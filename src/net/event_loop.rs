@@ -13,10 +13,9 @@ use tokio::sync::Notify;
 use super::clock::Clock;
 use super::connection::Connection;
 use super::journal::LogJournal;
-use super::journal::policy;
 use super::mailbox::{Mailbox, Message};
 use super::socket::{self, Accepted};
-use crate::aof::{Commit, LogFailed};
+use crate::aof::{Commit, LogFailed, Policy};
 use crate::command::{Action, Effects};
 use crate::config::Settings;
 use crate::engine::{Engine, Lsn, Turn, Wake, Woken};
@@ -128,14 +127,27 @@ impl EventLoop {
         }
     }
 
-    /// The settings as they are now. Looks for changes with one atomic load.
+    /// The settings as this loop knows them: as they were when its last turn ended, or later.
     pub(super) fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.borrow().1)
+    }
+
+    /// Acts on changed settings before anybody is told of the change. One atomic load where there is none.
+    fn renew_settings(self: &Rc<EventLoop>) {
         let config = &self.shell.engine.server.config;
-        let mut known = self.settings.borrow_mut();
-        if known.0 != config.generation() {
-            *known = (config.generation(), config.settings());
+        if self.settings.borrow().0 == config.generation() {
+            return;
         }
-        Arc::clone(&known.1)
+        *self.settings.borrow_mut() = (config.generation(), config.settings());
+        let policy = Policy::from(self.settings().appendfsync);
+        if let Some(log) = self.shell.journal.log()
+            && log.policy() != policy
+        {
+            if let Err(failed) = log.set_policy(policy) {
+                (self.shell.on_log_failure)(&failed);
+            }
+            self.schedule_flush();
+        }
     }
 
     /// Runs something in a turn of the engine and sees to everything it caused. Returns the log position that
@@ -153,6 +165,7 @@ impl EventLoop {
         let (lsn, woken) = turn.finish();
         let actions = std::mem::take(&mut effects.actions);
         drop(effects);
+        self.renew_settings();
         if lsn > self.owed.get() {
             self.owed.set(lsn);
             self.schedule_flush();
@@ -178,25 +191,8 @@ impl EventLoop {
                 }
             }
             Action::Shutdown => self.shell.stop(),
-            Action::Configure => self.configure(),
             #[expect(clippy::disallowed_methods, reason = "DEBUG SLEEP is asked to stop the loop")]
             Action::Sleep(ms) => std::thread::sleep(Duration::from_millis(*ms)),
-        }
-    }
-
-    /// Puts the log's policy in force. The reply to whoever set it has not left, so it finds the policy in force.
-    fn configure(self: &Rc<EventLoop>) {
-        let Some(log) = self.shell.journal.log() else { return };
-        let wanted = policy(self.settings().appendfsync);
-        if log.policy() == wanted {
-            return;
-        }
-        if let Err(failed) = log.set_policy(wanted) {
-            (self.shell.on_log_failure)(&failed);
-        }
-        // Some replies were waiting for the old policy, and a commit may have found the change in its way.
-        for mailbox in &*self.shell.mailboxes {
-            mailbox.send(Message::Committed);
         }
     }
 
@@ -314,8 +310,13 @@ impl EventLoop {
         let mut ticks = tokio::time::interval(HOUSEKEEPING);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut position = 0;
+        let mut round = 0_u32;
         loop {
             ticks.tick().await;
+            round = round.wrapping_add(1);
+            if round.is_multiple_of(10) {
+                self.drop_idle_connections();
+            }
             let Some(log) = self.shell.journal.log() else { continue };
             if log.released() < self.owed.get() {
                 self.schedule_flush();
@@ -333,6 +334,20 @@ impl EventLoop {
             let quiet = std::mem::replace(&mut position, log.position()) == position;
             if quiet && let Err(failed) = log.cover(self.clock.now_ms().unsigned_abs()) {
                 (self.shell.on_log_failure)(&failed);
+            }
+        }
+    }
+
+    /// Ends connections that have been silent for longer than `timeout` and do not wait for anything.
+    fn drop_idle_connections(&self) {
+        let timeout_ms = i64::from(self.settings().timeout) * 1000;
+        if timeout_ms == 0 {
+            return;
+        }
+        let deadline = self.clock.now_ms() - timeout_ms;
+        for connection in self.connections.borrow().values() {
+            if connection.is_idle_since(deadline) {
+                connection.kill();
             }
         }
     }

@@ -2,8 +2,7 @@
 
 use std::sync::OnceLock;
 
-use crate::aof::{Log, Policy, Records};
-use crate::config::AppendFsync;
+use crate::aof::{Log, Records};
 use crate::engine::{Journal, Lsn};
 
 /// Holds the log once it is loaded. Until then nothing can be appended, because no command is run.
@@ -35,15 +34,5 @@ impl LogJournal {
 impl Journal for LogJournal {
     fn append(&self, records: &Records) -> Lsn {
         self.log().expect("commands that change something run after loading").append(records)
-    }
-}
-
-/// The log's policy as a setting says it.
-#[must_use]
-pub fn policy(setting: AppendFsync) -> Policy {
-    match setting {
-        AppendFsync::Always => Policy::Always,
-        AppendFsync::Everysec => Policy::EverySec,
-        AppendFsync::No => Policy::No,
     }
 }

@@ -20,7 +20,7 @@ mod vitals;
 pub use acceptor::accept;
 pub use clock::Clock;
 pub use event_loop::{EventLoop, Shell};
-pub use journal::{LogJournal, policy};
+pub use journal::LogJournal;
 pub use listen::{ListenError, Listener, listen};
 pub use mailbox::{Mailbox, Message};
 pub use vitals::vitals;

@@ -2,8 +2,7 @@
 
 use std::ops::Index;
 
-/// Where one argument lies in its buffer. Offsets are 32 bits: a request is bounded by
-/// `client-query-buffer-limit`, which cannot be set beyond 4 GiB.
+/// Where one argument lies in its request. Offsets are 32 bits: the parser takes no request of 4 GiB or more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) start: u32,

@@ -4,44 +4,41 @@
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct UnbalancedQuotes;
 
-/// Splits `line` into words, each handed to `word` as its decoded bytes.
+/// Splits `line`, which has no NUL, into words. They are decoded to the end of `words` one after the other; `word`
+/// is told where each begins and ends there.
 ///
 /// Double quotes understand `\n \r \t \b \a \xHH` and any escaped byte; single quotes only `\'`. A closing
 /// quote must be followed by white space or the end of the line.
-pub(super) fn split(line: &[u8], mut word: impl FnMut(&[u8])) -> Result<(), UnbalancedQuotes> {
+pub(super) fn split(
+    line: &[u8],
+    words: &mut Vec<u8>,
+    mut word: impl FnMut(usize, usize),
+) -> Result<(), UnbalancedQuotes> {
     let mut rest = line;
-    let mut current = Vec::new();
     loop {
-        while let [first, tail @ ..] = rest
-            && is_space(*first)
-        {
-            rest = tail;
-        }
+        let spaces = rest.iter().take_while(|byte| is_space(**byte)).count();
+        rest = &rest[spaces..];
         if rest.is_empty() {
             return Ok(());
         }
-        current.clear();
-        rest = take_word(rest, &mut current)?;
-        word(&current);
+        let start = words.len();
+        rest = take_word(rest, words)?;
+        word(start, words.len());
     }
 }
 
 fn take_word<'a>(mut rest: &'a [u8], word: &mut Vec<u8>) -> Result<&'a [u8], UnbalancedQuotes> {
     loop {
         match rest {
-            [] => return Ok(rest),
-            [b'"', tail @ ..] => rest = after_quote(take_double_quoted(tail, word)?)?,
-            [b'\'', tail @ ..] => rest = after_quote(take_single_quoted(tail, word)?)?,
-            [byte, ..] if is_space(*byte) => return Ok(rest),
-            // Redis reads the line as a C string: a NUL ends the word, and with it the request.
-            [0, ..] => return Ok(&[]),
+            [b'"', tail @ ..] => return after_quote(take_double_quoted(tail, word)?),
+            [b'\'', tail @ ..] => return after_quote(take_single_quoted(tail, word)?),
+            // Vertical tabs and form feeds stand between words, yet do not end one: so it is in Redis.
+            [] | [b' ' | b'\t' | b'\r' | b'\n', ..] => return Ok(rest),
             [byte, tail @ ..] => {
                 word.push(*byte);
                 rest = tail;
-                continue;
             }
         }
-        return Ok(rest);
     }
 }
 
@@ -115,8 +112,9 @@ mod tests {
 
     fn words(line: &str) -> Result<Vec<Vec<u8>>, UnbalancedQuotes> {
         let mut words = Vec::new();
-        split(line.as_bytes(), |word| words.push(word.to_vec()))?;
-        Ok(words)
+        let mut decoded = Vec::new();
+        split(line.as_bytes(), &mut decoded, |start, end| words.push(start..end))?;
+        Ok(words.into_iter().map(|word| decoded[word].to_vec()).collect())
     }
 
     #[test]
@@ -129,6 +127,7 @@ mod tests {
         );
         assert_eq!(words(r#"pre"fix""#), Ok(vec![b"prefix".to_vec()]));
         assert_eq!(words(""), Ok(vec![]));
+        assert_eq!(words("\x0b a\x0bb \"c\"\x0c"), Ok(vec![b"a\x0bb".to_vec(), b"c".to_vec()]));
     }
 
     #[test]

@@ -25,13 +25,16 @@ pub struct Replied(());
 pub struct Reply {
     protocol: Protocol,
     bytes: Vec<u8>,
+    /// Bytes at the front that were sent. They go when they are more than the rest, so that a client that takes a
+    /// large reply in small pieces does not have it moved once a piece.
+    sent: usize,
 }
 
 impl Reply {
     /// An empty buffer.
     #[must_use]
     pub fn new(protocol: Protocol) -> Reply {
-        Reply { protocol, bytes: Vec::new() }
+        Reply { protocol, bytes: Vec::new(), sent: 0 }
     }
 
     /// The version replies are encoded in.
@@ -48,44 +51,53 @@ impl Reply {
     /// All bytes so far.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes
+        &self.bytes[self.sent..]
     }
 
     /// Bytes so far.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.bytes.len()
+        self.bytes.len() - self.sent
     }
 
     /// Whether nothing has been said.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.len() == 0
     }
 
     /// Takes back everything after the first `len` bytes.
     pub fn truncate(&mut self, len: usize) {
-        self.bytes.truncate(len);
+        self.bytes.truncate(self.sent + len);
     }
 
     /// Drops the first `len` bytes: they were sent.
+    ///
+    /// # Panics
+    /// If there are not so many.
     pub fn discard_front(&mut self, len: usize) {
-        if len == self.bytes.len() {
-            self.bytes.clear();
-        } else {
-            self.bytes.drain(..len);
+        assert!(len <= self.len(), "only what there is can have been sent");
+        self.sent += len;
+        if self.sent >= self.len() {
+            self.bytes.drain(..self.sent);
+            self.sent = 0;
         }
     }
 
     /// Takes all bytes out.
     #[must_use]
     pub fn take(&mut self) -> Vec<u8> {
+        self.bytes.drain(..self.sent);
+        self.sent = 0;
         std::mem::take(&mut self.bytes)
     }
 
-    /// Gives memory back beyond `keep` bytes, once a large reply has been sent.
+    /// Gives memory back beyond `keep` bytes once less than half of it is used: a large reply has been sent. Not
+    /// before, or each piece of it that is sent would have the rest moved.
     pub fn shrink(&mut self, keep: usize) {
-        if self.bytes.capacity() > keep {
+        if self.bytes.capacity() / 2 > keep.max(self.len()) {
+            self.bytes.drain(..self.sent);
+            self.sent = 0;
             self.bytes.shrink_to(keep);
         }
     }
@@ -236,24 +248,30 @@ impl Reply {
     pub fn array_of(&mut self, elements: impl FnOnce(&mut Reply) -> usize) -> Replied {
         let start = self.bytes.len();
         let len = elements(self);
-        let mut number = itoa::Buffer::new();
-        let number = number.format(len).as_bytes();
-        let header = [b"*", number, b"\r\n"];
-        self.bytes.splice(start..start, header.into_iter().flatten().copied());
+        let end = self.bytes.len();
+        self.array(len);
+        // The header goes in front: one move of the elements, and no memory but the buffer's own.
+        let header = self.bytes.len() - end;
+        self.bytes[start..].rotate_right(header);
         Replied(())
     }
 
     fn header(&mut self, kind: u8, value: i64) -> Replied {
-        let mut number = itoa::Buffer::new();
-        let number = number.format(value).as_bytes();
-        self.bytes.reserve(number.len() + 3);
-        self.bytes.push(kind);
-        self.bytes.extend_from_slice(number);
-        self.line_end()
+        // Small numbers are the usual ones, and arrays of known size are copied in one step.
+        let digit = |value: i64| b'0' + (value % 10) as u8;
+        match value {
+            0..10 => self.raw(&[kind, digit(value), b'\r', b'\n']),
+            10..100 => self.raw(&[kind, digit(value / 10), digit(value), b'\r', b'\n']),
+            100..1000 => self.raw(&[kind, digit(value / 100), digit(value / 10), digit(value), b'\r', b'\n']),
+            _ => {
+                self.bytes.push(kind);
+                self.bytes.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+                self.line_end()
+            }
+        }
     }
 
     fn line_end(&mut self) -> Replied {
-        self.bytes.extend_from_slice(b"\r\n");
-        Replied(())
+        self.raw(b"\r\n")
     }
 }
