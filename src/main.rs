@@ -16,7 +16,7 @@ use millstream::command::table;
 use millstream::config::{CommandLine, Config, Settings};
 use millstream::engine::{Engine, Replay};
 use millstream::metrics::{LoopMetrics, Metrics};
-use millstream::net::{Clock, EventLoop, Listener, LogJournal, Mailbox, Shell, accept, listen};
+use millstream::net::{Clock, EventLoop, Listener, LogJournal, Mailbox, Shell, accept, listen, vitals};
 use millstream::report;
 use millstream::resp::OwnedArgs;
 use millstream::server::Server;
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
         eprintln!("error: cannot open the log file {}: {error}", settings.logfile);
         return ExitCode::from(EXIT_USAGE);
     }
-    match serve(settings) {
+    match serve(settings, command_line.config_file.as_deref()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { code, message }) => {
             tracing::error!("{message}");
@@ -84,7 +84,7 @@ fn read_settings(command_line: &CommandLine) -> Result<Settings, String> {
 }
 
 /// Serves until asked to stop.
-fn serve(settings: Settings) -> Result<(), Failure> {
+fn serve(settings: Settings, config_file: Option<&str>) -> Result<(), Failure> {
     let loops = match settings.threads {
         0 => thread::available_parallelism().map_or(1, usize::from),
         threads => threads as usize,
@@ -96,8 +96,11 @@ fn serve(settings: Settings) -> Result<(), Failure> {
     let loading_counters = counters.pop().expect("there is one more than loops");
     let hasher = random_hasher().map_err(Failure::start)?;
     let databases = settings.databases as usize;
-    let server = Arc::new(Server::new(Config::new(settings), metrics));
     let journal = Arc::new(LogJournal::default());
+    let run_id = random_bytes().map_err(Failure::start)?;
+    let vitals = vitals(Arc::clone(&journal), &settings, loops, config_file, run_id);
+    let server = Arc::new(Server::new(Config::new(settings), metrics));
+    server.vitals.set(vitals);
     let engine = Engine::new(server, Arc::clone(&journal) as _, databases, &hasher);
     let shell = Arc::new(Shell {
         engine,

@@ -18,6 +18,7 @@
 
 use parking_lot::Mutex;
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -149,6 +150,10 @@ pub struct Metrics {
     commands: usize,
     /// The sums at the last reset. Held only while numbers are read or reset.
     baseline: Mutex<Baseline>,
+    /// Error replies by their code. Held for a moment when a client did something wrong.
+    errors: Mutex<BTreeMap<Box<[u8]>, u64>>,
+    /// Held by whoever samples or reads.
+    rates: Mutex<[Rate; 3]>,
 }
 
 #[derive(Debug, Default)]
@@ -166,7 +171,14 @@ impl Metrics {
             .iter()
             .map(|line| LoopMetrics { line: Arc::clone(line), not_shared: PhantomData })
             .collect();
-        (Arc::new(Metrics { lines, commands, baseline: Mutex::default() }), ends)
+        let metrics = Metrics {
+            lines,
+            commands,
+            baseline: Mutex::default(),
+            errors: Mutex::default(),
+            rates: Mutex::default(),
+        };
+        (Arc::new(metrics), ends)
     }
 
     /// The sums since the start or the last reset.
@@ -211,6 +223,39 @@ impl Metrics {
         let mut baseline = self.baseline.lock();
         baseline.totals = self.raw_totals();
         baseline.commands = (0..self.commands).map(|number| self.raw_command(number)).collect();
+        self.errors.lock().clear();
+    }
+
+    /// Counts an error reply by its code. There are only so many codes; should texts of clients ever become
+    /// codes, what is beyond the bound is not counted by code.
+    pub fn error(&self, code: &[u8]) {
+        const CODES_MAX: usize = 128;
+        let mut errors = self.errors.lock();
+        if let Some(count) = errors.get_mut(code) {
+            *count += 1;
+        } else if errors.len() < CODES_MAX {
+            errors.insert(code.into(), 1);
+        }
+    }
+
+    /// Error replies by their code, since the start or the last reset.
+    pub fn errors(&self) -> Vec<(String, u64)> {
+        let errors = self.errors.lock();
+        errors.iter().map(|(code, count)| (String::from_utf8_lossy(code).into_owned(), *count)).collect()
+    }
+
+    /// Takes a sample of everything that has a rate. About ten times a second; it is handed the time.
+    pub fn sample(&self, now_ms: u64) {
+        let totals = self.raw_totals();
+        let counts = [totals.commands_processed, totals.net_input_bytes, totals.net_output_bytes];
+        for (rate, count) in self.rates.lock().iter_mut().zip(counts) {
+            rate.sample(now_ms, count);
+        }
+    }
+
+    /// Commands, bytes received and bytes sent a second, of late.
+    pub fn rates(&self) -> [u64; 3] {
+        self.rates.lock().each_ref().map(Rate::per_second)
     }
 
     fn raw_totals(&self) -> Totals {

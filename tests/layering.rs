@@ -16,7 +16,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("session", &["resp"]),
     ("server", &["config", "metrics", "session"]),
     ("command", &["keyspace", "resp", "session", "server", "config", "metrics", "aof::record"]),
-    ("engine", &["command", "keyspace", "resp", "session", "server", "metrics", "aof::record", "aof::Records"]),
+    (
+        "engine",
+        &["command", "keyspace", "resp", "session", "server", "metrics", "aof::record", "aof::Records"],
+    ),
     ("aof", &["config"]),
     ("net", &["engine", "resp", "aof", "command", "keyspace", "session", "server", "config", "metrics"]),
 ];

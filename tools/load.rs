@@ -131,7 +131,12 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn produce(mut client: Client, share: u64, is_list: bool, options: &Options) -> Result<(), Box<dyn Error>> {
+async fn produce(
+    mut client: Client,
+    share: u64,
+    is_list: bool,
+    options: &Options,
+) -> Result<(), Box<dyn Error>> {
     let payload = vec![b'x'; options.size];
     let depth = if options.work.starts_with("idle") { 1 } else { options.depth };
     let mut left = share;
@@ -170,8 +175,17 @@ async fn consume_group(
     let count = if options.work == "fan-out" { 100 } else { options.depth };
     let count = count.to_string();
     let read: &[&[u8]] = &[
-        b"XREADGROUP", b"GROUP", group.as_bytes(), consumer.as_bytes(), b"COUNT", count.as_bytes(), b"BLOCK", b"0",
-        b"STREAMS", b"load", b">",
+        b"XREADGROUP",
+        b"GROUP",
+        group.as_bytes(),
+        consumer.as_bytes(),
+        b"COUNT",
+        count.as_bytes(),
+        b"BLOCK",
+        b"0",
+        b"STREAMS",
+        b"load",
+        b">",
     ];
     loop {
         let reply = client.call(read).await?;

@@ -162,16 +162,35 @@ pub fn encode_command(out: &mut Vec<u8>, arguments: &[&[u8]]) {
 }
 
 fn encode<'a>(out: &mut Vec<u8>, arguments: impl ExactSizeIterator<Item = &'a [u8]>) {
-    let mut digits = itoa::Buffer::new();
-    out.push(b'*');
-    out.extend_from_slice(digits.format(arguments.len()).as_bytes());
-    out.extend_from_slice(b"\r\n");
+    encode_length(out, b'*', arguments.len());
     for argument in arguments {
-        out.push(b'$');
-        out.extend_from_slice(digits.format(argument.len()).as_bytes());
-        out.extend_from_slice(b"\r\n");
+        encode_length(out, b'$', argument.len());
         out.extend_from_slice(argument);
         out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Appends `<mark><decimal>\r\n`. Small lengths are the usual ones, and arrays of known size are copied in one step.
+fn encode_length(out: &mut Vec<u8>, mark: u8, length: usize) {
+    let digit = |value: usize| b'0' + (value % 10) as u8;
+    match length {
+        0..10 => out.extend_from_slice(&[mark, digit(length), b'\r', b'\n']),
+        10..100 => out.extend_from_slice(&[mark, digit(length / 10), digit(length), b'\r', b'\n']),
+        100..1000 => {
+            out.extend_from_slice(&[
+                mark,
+                digit(length / 100),
+                digit(length / 10),
+                digit(length),
+                b'\r',
+                b'\n',
+            ]);
+        }
+        _ => {
+            out.push(mark);
+            out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
     }
 }
 

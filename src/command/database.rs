@@ -246,6 +246,7 @@ pub(super) const COMMANDS: &[Command] = &[
         arity: 1,
         summary: "Returns a random key name from the database.",
         complexity: "O(1)",
+        tips: &["request_policy:all_shards", "response_policy:special", "nondeterministic_output"],
         handler: randomkey,
         ..LOOK
     },
@@ -257,6 +258,7 @@ pub(super) const COMMANDS: &[Command] = &[
         summary: "Returns all key names that match a pattern.",
         complexity: "O(N) with N being the number of keys in the database, under the assumption that the key names in the database and the given pattern have limited length.",
         syntax: "pattern",
+        tips: &["request_policy:all_shards", "nondeterministic_output_order"],
         handler: keys,
         ..LOOK
     },
@@ -267,6 +269,7 @@ pub(super) const COMMANDS: &[Command] = &[
         summary: "Iterates over the key names in the database.",
         complexity: "O(1) for every call. O(N) for a complete iteration, including enough command calls for the cursor to return back to 0. N is the number of elements inside the collection.",
         syntax: "cursor [MATCH pattern] [COUNT count] [TYPE type]",
+        tips: &["nondeterministic_output", "request_policy:special", "response_policy:special"],
         handler: scan,
         ..LOOK
     },
@@ -278,6 +281,7 @@ pub(super) const COMMANDS: &[Command] = &[
         group: Group::Server,
         summary: "Returns the number of keys in the database.",
         complexity: "O(1)",
+        tips: &["request_policy:all_shards", "response_policy:agg_sum"],
         handler: dbsize,
         ..LOOK
     },
@@ -285,6 +289,7 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "flushdb",
         summary: "Remove all keys from the current database.",
         complexity: "O(N) where N is the number of keys in the selected database",
+        tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
         handler: flushdb,
         ..FLUSH
     },
@@ -292,6 +297,7 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "flushall",
         summary: "Removes all keys from all databases.",
         complexity: "O(N) where N is the total number of keys in all databases",
+        tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
         handler: flushall,
         ..FLUSH
     },

@@ -28,8 +28,10 @@ pub struct Command {
     pub summary: &'static str,
     /// What it costs.
     pub complexity: &'static str,
-    /// Its arguments, as the manual writes them: `key element [element ...]`.
+    /// Its arguments, as the manual writes them: `key element [element ...]`. See `syntax.rs` for the grammar.
     pub syntax: &'static str,
+    /// What proxies and cluster clients may want to know, in the words of `COMMAND INFO`.
+    pub tips: &'static [&'static str],
     /// Commands of their own behind a first word (`CLIENT LIST`). Then `handler` answers when it stands alone.
     pub subcommands: &'static [Command],
     /// Its code.
@@ -64,10 +66,14 @@ bitflags! {
         const STALE = 1 << 10;
         /// Keys depend on more than positions.
         const MOVABLEKEYS = 1 << 11;
+        /// Refused inside `MULTI`.
+        const NO_MULTI = 1 << 12;
         /// Not in the slow log.
         const SKIP_SLOWLOG = 1 << 13;
         /// Not shown by `MONITOR`.
         const SKIP_MONITOR = 1 << 14;
+        /// Allowed while a script keeps the server busy.
+        const ALLOW_BUSY = 1 << 15;
         /// Touches keys it does not name, or all of them: takes every shard. Not a flag of Redis.
         const WHOLE = 1 << 24;
         /// Runs at once inside `MULTI` instead of being queued. Not a flag of Redis.
@@ -85,6 +91,8 @@ bitflags! {
         const CONNECTION = 1 << 1;
         /// `@dangerous`.
         const DANGEROUS = 1 << 2;
+        /// `@admin`.
+        const ADMIN = 1 << 3;
     }
 }
 
@@ -185,6 +193,49 @@ bitflags! {
     }
 }
 
+impl Access {
+    /// The names in `COMMAND INFO`, in its order.
+    pub fn names(self) -> impl Iterator<Item = &'static str> + Clone {
+        const NAMES: [(Access, &str); 9] = [
+            (Access::RO, "RO"),
+            (Access::RW, "RW"),
+            (Access::OW, "OW"),
+            (Access::RM, "RM"),
+            (Access::ACCESS, "access"),
+            (Access::UPDATE, "update"),
+            (Access::INSERT, "insert"),
+            (Access::DELETE, "delete"),
+            (Access::VARIABLE_FLAGS, "variable_flags"),
+        ];
+        NAMES.into_iter().filter(move |(access, _)| self.contains(*access)).map(|(_, name)| name)
+    }
+}
+
+impl Flags {
+    /// The names in `COMMAND INFO`, in its order; what Redis does not have is left out.
+    pub fn names(self) -> impl Iterator<Item = &'static str> + Clone {
+        const NAMES: [(Flags, &str); 16] = [
+            (Flags::WRITE, "write"),
+            (Flags::READONLY, "readonly"),
+            (Flags::DENYOOM, "denyoom"),
+            (Flags::ADMIN, "admin"),
+            (Flags::PUBSUB, "pubsub"),
+            (Flags::NOSCRIPT, "noscript"),
+            (Flags::BLOCKING, "blocking"),
+            (Flags::LOADING, "loading"),
+            (Flags::STALE, "stale"),
+            (Flags::SKIP_MONITOR, "skip_monitor"),
+            (Flags::SKIP_SLOWLOG, "skip_slowlog"),
+            (Flags::FAST, "fast"),
+            (Flags::NO_AUTH, "no_auth"),
+            (Flags::NO_MULTI, "no_multi"),
+            (Flags::MOVABLEKEYS, "movablekeys"),
+            (Flags::ALLOW_BUSY, "allow_busy"),
+        ];
+        NAMES.into_iter().filter(move |(flag, _)| self.contains(*flag)).map(|(_, name)| name)
+    }
+}
+
 impl KeySpec {
     /// One key, the argument after the name.
     #[must_use]
@@ -276,6 +327,7 @@ impl Command {
         summary: "",
         complexity: "O(1)",
         syntax: "",
+        tips: &[],
         subcommands: &[],
         handler: |_, _| unreachable!("every entry of the table names its handler"),
     };
@@ -291,6 +343,49 @@ impl Command {
     pub fn accepts(&self, args: usize) -> bool {
         let arity = usize::from(self.arity.unsigned_abs());
         if self.arity < 0 { args >= arity } else { args == arity }
+    }
+
+    /// The ACL categories it belongs to, without their `@`, in the order of `COMMAND INFO`.
+    pub fn category_names(&self) -> impl Iterator<Item = &'static str> + Clone {
+        let flag = |flag| self.flags.contains(flag);
+        let category = |category| self.categories.contains(category);
+        // A container that only has subcommands is about nothing itself.
+        let group = |group| self.group == group && (self.arity != -2 || self.subcommands.is_empty());
+        let memberships = [
+            (category(Categories::KEYSPACE), "keyspace"),
+            (flag(Flags::READONLY), "read"),
+            (flag(Flags::WRITE), "write"),
+            (group(Group::List), "list"),
+            (group(Group::String), "string"),
+            (group(Group::Stream), "stream"),
+            (flag(Flags::PUBSUB), "pubsub"),
+            (flag(Flags::ADMIN) || category(Categories::ADMIN), "admin"),
+            (flag(Flags::FAST), "fast"),
+            (!flag(Flags::FAST), "slow"),
+            (flag(Flags::BLOCKING), "blocking"),
+            (flag(Flags::ADMIN) || category(Categories::DANGEROUS), "dangerous"),
+            (group(Group::Connection) || category(Categories::CONNECTION), "connection"),
+            (group(Group::Transactions), "transaction"),
+        ];
+        memberships.into_iter().filter(|(belongs, _)| *belongs).map(|(_, name)| name)
+    }
+
+    /// First key, last key and distance, as clients knew them before key specifications: the last counted from the
+    /// end if negative; all zero for a command whose keys cannot be said so.
+    #[must_use]
+    pub fn key_range(&self) -> (usize, isize, usize) {
+        let range = |spec: &KeySpec| match *spec {
+            KeySpec { begin: Begin::Index(first), find: Find::Range { last, step, .. }, .. } => {
+                let last = if last < 0 { last } else { first as isize + last };
+                Some((first, last, step))
+            }
+            _ => None,
+        };
+        let (Some(first), Some(last)) = (self.keys.first(), self.keys.last()) else { return (0, 0, 0) };
+        match (range(first), range(last)) {
+            (Some((first, _, step)), Some((_, last, _))) => (first, last, step),
+            _ => (0, 0, 0),
+        }
     }
 
     /// The numbers of all arguments that are keys.

@@ -210,6 +210,7 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "ttl",
         since: "1.0.0",
         summary: "Returns the expiration time in seconds of a key.",
+        tips: &["nondeterministic_output"],
         handler: ttl,
         ..TIME
     },
@@ -217,6 +218,7 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "pttl",
         since: "2.6.0",
         summary: "Returns the expiration time in milliseconds of a key.",
+        tips: &["nondeterministic_output"],
         handler: pttl,
         ..TIME
     },

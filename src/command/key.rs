@@ -241,10 +241,13 @@ fn object(_: &mut Context<'_>, _: Args<'_>) -> Result<Outcome, Error> {
 
 const KEY: Command = Command { categories: Categories::KEYSPACE, group: Group::Generic, ..Command::DEFAULT };
 
+const ADDS_UP: &[&str] = &["request_policy:multi_shard", "response_policy:agg_sum"];
+
 const REMOVE: Command = Command {
     arity: -2,
     keys: &[KeySpec::range(1, -1, 1, Access::RM.union(Access::DELETE))],
     syntax: "key [key ...]",
+    tips: ADDS_UP,
     handler: del,
     ..KEY
 };
@@ -254,6 +257,7 @@ const COUNT: Command = Command {
     flags: Flags::READONLY.union(Flags::FAST),
     keys: &[KeySpec::range(1, -1, 1, Access::RO)],
     syntax: "key [key ...]",
+    tips: ADDS_UP,
     ..KEY
 };
 
@@ -383,6 +387,7 @@ pub(super) const COMMANDS: &[Command] = &[
                 name: "encoding",
                 full_name: "object|encoding",
                 summary: "Returns the internal encoding of a Redis object.",
+                tips: &["nondeterministic_output"],
                 handler: object_encoding,
                 ..OBJECT
             },
@@ -391,6 +396,7 @@ pub(super) const COMMANDS: &[Command] = &[
                 full_name: "object|freq",
                 since: "4.0.0",
                 summary: "Returns the logarithmic access frequency counter of a Redis object.",
+                tips: &["nondeterministic_output"],
                 handler: object_freq,
                 ..OBJECT
             },
@@ -410,6 +416,7 @@ pub(super) const COMMANDS: &[Command] = &[
                 name: "idletime",
                 full_name: "object|idletime",
                 summary: "Returns the time since the last access to a Redis object.",
+                tips: &["nondeterministic_output"],
                 handler: object_idletime,
                 ..OBJECT
             },
@@ -417,6 +424,7 @@ pub(super) const COMMANDS: &[Command] = &[
                 name: "refcount",
                 full_name: "object|refcount",
                 summary: "Returns the reference count of a value of a key.",
+                tips: &["nondeterministic_output"],
                 handler: object_refcount,
                 ..OBJECT
             },

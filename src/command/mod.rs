@@ -6,6 +6,7 @@
 //! data, in its entry at the foot of its family's file.
 
 pub mod arguments;
+mod client;
 mod connection;
 mod counter;
 mod database;
@@ -13,12 +14,16 @@ mod effects;
 mod encoding;
 mod entry;
 mod expiry;
+mod help;
+mod info;
+mod introspection;
 mod key;
 mod list;
 mod long_double;
 mod server;
 mod stream;
 mod string;
+mod syntax;
 mod table;
 #[cfg(test)]
 mod testing;

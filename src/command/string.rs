@@ -502,6 +502,7 @@ pub(super) const COMMANDS: &[Command] = &[
         summary: "Atomically returns the string values of one or more keys.",
         complexity: "O(N) where N is the number of keys to retrieve.",
         syntax: "key [key ...]",
+        tips: &["request_policy:multi_shard"],
         handler: mget,
         ..READ
     },
@@ -513,6 +514,7 @@ pub(super) const COMMANDS: &[Command] = &[
         summary: "Atomically creates or modifies the string values of one or more keys.",
         complexity: "O(N) where N is the number of keys to set.",
         syntax: "key value [key value ...]",
+        tips: &["request_policy:multi_shard", "response_policy:all_succeeded"],
         handler: mset,
         ..SET
     },

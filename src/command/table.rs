@@ -3,14 +3,20 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use super::entry::Command;
-use super::{connection, counter, database, expiry, key, list, server, stream, string, transaction};
+use super::entry::{Begin, Command, Find, KeySpec};
+use super::{
+    client, connection, counter, database, expiry, info, introspection, key, list, server, stream, string,
+    transaction,
+};
 use crate::error::Error;
 use crate::resp::Args;
 
 /// The families' tables; each stands at the foot of its file.
 const FAMILIES: &[&[Command]] = &[
     connection::COMMANDS,
+    client::COMMANDS,
+    introspection::COMMANDS,
+    info::COMMANDS,
     server::COMMANDS,
     transaction::COMMANDS,
     key::COMMANDS,
@@ -41,6 +47,21 @@ pub struct Row {
     pub command: &'static Command,
     /// Its subcommands.
     pub subcommands: Vec<u16>,
+    /// The number of the argument that is its key, if it always has just one in the same place: the usual case.
+    pub only_key: Option<usize>,
+}
+
+impl Row {
+    /// Whether a request names this command, with an arity it accepts. What [`Table::resolve`] finds, for the
+    /// command that came last: in a pipeline it is likely to come again.
+    #[must_use]
+    pub fn is_named_by(&self, args: Args<'_>) -> bool {
+        let name = args.get(0).unwrap_or_default();
+        self.command.subcommands.is_empty()
+            && self.command.full_name.is_empty()
+            && self.command.name.as_bytes().eq_ignore_ascii_case(name)
+            && self.command.accepts(args.len())
+    }
 }
 
 /// The table.
@@ -67,7 +88,11 @@ impl Table {
 
     fn add(&mut self, command: &'static Command) -> u16 {
         let number = u16::try_from(self.rows.len()).expect("there are fewer than 65,536 commands");
-        self.rows.push(Row { number, command, subcommands: Vec::new() });
+        let only_key = match command.keys {
+            [KeySpec { begin: Begin::Index(at), find: Find::Range { last: 0, .. }, .. }] => Some(*at),
+            _ => None,
+        };
+        self.rows.push(Row { number, command, subcommands: Vec::new(), only_key });
         number
     }
 
@@ -81,6 +106,22 @@ impl Table {
         self.by_name.get(&*lower).map(|number| self.row(*number))
     }
 
+    /// The command or, written `container|name`, the subcommand that has this name, of any case.
+    #[must_use]
+    pub fn find(&self, full_name: &[u8]) -> Option<&Row> {
+        match full_name.iter().position(|byte| *byte == b'|') {
+            None => self.get(full_name),
+            Some(bar) => self.subcommand(self.get(&full_name[..bar])?, &full_name[bar + 1..]),
+        }
+    }
+
+    /// A command's subcommand of that name, of any case.
+    #[must_use]
+    pub fn subcommand(&self, container: &Row, name: &[u8]) -> Option<&Row> {
+        let mut rows = container.subcommands.iter().map(|number| self.row(*number));
+        rows.find(|row| row.command.name.as_bytes().eq_ignore_ascii_case(name))
+    }
+
     /// The command or subcommand that a request names, its arity checked.
     ///
     /// # Errors
@@ -92,11 +133,7 @@ impl Table {
             && !row.subcommands.is_empty()
         {
             let container = row.command.name;
-            let subcommand = row.subcommands.iter().map(|number| self.row(*number));
-            row = subcommand
-                .into_iter()
-                .find(|row| row.command.name.as_bytes().eq_ignore_ascii_case(name))
-                .ok_or_else(|| unknown_subcommand(container, name))?;
+            row = self.subcommand(row, name).ok_or_else(|| unknown_subcommand(container, name))?;
         }
         if !row.command.accepts(args.len()) {
             return Err(Error::arity(row.command.full_name()));
@@ -170,6 +207,66 @@ mod tests {
                 assert_eq!(subcommand.full_name, format!("{}|{}", command.name, subcommand.name));
             }
         }
+    }
+
+    /// What redis-server 8.2.3 said to `COMMAND` and `COMMAND DOCS`: name, arity, flags, first key, last key and step,
+    /// ACL categories, tips, key specifications, since, group.
+    const REDIS: &str = include_str!("../../tests/data/commands-redis-8.2.3.txt");
+
+    #[test]
+    fn entries_say_what_redis_says() {
+        let mut different = Vec::new();
+        for line in REDIS.lines() {
+            let fields: Vec<&str> = line.split('\t').collect();
+            let Some(row) = table().find(fields[0].as_bytes()) else { continue };
+            let command = row.command;
+            let (first, last, step) = command.key_range();
+            let join = |names: &mut dyn Iterator<Item = &'static str>| names.collect::<Vec<_>>().join(",");
+            // Flags about scripts and modules say nothing where there are none.
+            let flags: Vec<&str> = fields[2].split(',').filter(|flag| *flag != "no_async_loading").collect();
+            let mut categories: Vec<&str> = command.category_names().collect();
+            let mut redis_categories: Vec<&str> = fields[4].split(',').collect();
+            categories.sort_unstable();
+            redis_categories.sort_unstable();
+            let ours = [
+                command.full_name().to_owned(),
+                command.arity.to_string(),
+                join(&mut command.flags.names()),
+                format!("{first} {last} {step}"),
+                categories.join(","),
+                command.tips.join(","),
+                command.keys.iter().map(key_spec).collect::<Vec<_>>().join("; "),
+                command.since.to_owned(),
+                command.group.name().to_owned(),
+            ];
+            let redis = [
+                fields[0].to_owned(),
+                fields[1].to_owned(),
+                flags.join(","),
+                fields[3].to_owned(),
+                redis_categories.join(","),
+                fields[5].to_owned(),
+                fields[6].to_owned(),
+                fields[7].to_owned(),
+                fields[8].to_owned(),
+            ];
+            if ours != redis {
+                different.push(format!("{ours:?}\n{redis:?}\n"));
+            }
+        }
+        assert!(different.is_empty(), "{}", different.concat());
+    }
+
+    fn key_spec(spec: &KeySpec) -> String {
+        let begin = match spec.begin {
+            Begin::Index(index) => format!("index[{index}]"),
+            Begin::Keyword(word, from) => format!("keyword['{word}', {from}]"),
+        };
+        let find = match spec.find {
+            Find::Range { last, step, limit } => format!("range[{last}, {step}, {limit}]"),
+            Find::Counted => "keynum[0, 1, 1]".to_owned(),
+        };
+        format!("{} {begin} {find}", spec.access.names().collect::<Vec<_>>().join(","))
     }
 
     #[test]

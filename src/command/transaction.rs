@@ -50,7 +50,8 @@ fn unwatch(cx: &mut Context<'_>, _args: Args<'_>) -> Result<Outcome, Error> {
     Ok(Outcome::Unwatch)
 }
 
-const FLAGS: Flags = Flags::NOSCRIPT.union(Flags::LOADING).union(Flags::STALE).union(Flags::FAST);
+const FLAGS: Flags =
+    Flags::NOSCRIPT.union(Flags::LOADING).union(Flags::STALE).union(Flags::FAST).union(Flags::ALLOW_BUSY);
 
 /// The family's table.
 pub(super) const COMMANDS: &[Command] = &[
@@ -68,7 +69,10 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "exec",
         since: "1.2.0",
         arity: 1,
-        flags: FLAGS.difference(Flags::FAST).union(Flags::IMMEDIATE).union(Flags::SKIP_SLOWLOG),
+        flags: FLAGS
+            .difference(Flags::FAST.union(Flags::ALLOW_BUSY))
+            .union(Flags::IMMEDIATE)
+            .union(Flags::SKIP_SLOWLOG),
         group: Group::Transactions,
         summary: "Executes all commands in a transaction.",
         complexity: "Depends on commands in the transaction",

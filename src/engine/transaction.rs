@@ -79,7 +79,7 @@ impl Turn<'_> {
                 Ok(_) => {}
                 Err(error) => {
                     reply.truncate(start);
-                    reply.error(&error);
+                    self.say_error(&error, reply);
                 }
             }
         }

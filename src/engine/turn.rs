@@ -26,6 +26,8 @@ pub struct Turn<'e> {
     pub(super) now_ms: i64,
     pub(super) effects: &'e mut Effects,
     metrics: &'e LoopMetrics,
+    /// The command that ran last.
+    last: Option<&'static Row>,
     random: u64,
     held: Held<'e>,
     set: ShardSet,
@@ -75,6 +77,7 @@ impl<'e> Turn<'e> {
         Turn {
             engine,
             metrics,
+            last: None,
             now_ms,
             effects,
             random: random | 1,
@@ -92,9 +95,8 @@ impl<'e> Turn<'e> {
             session.replies = Replies::Skip;
         }
         let executed = self.dispatch(session, args, reply, start).unwrap_or_else(|error| {
-            self.metrics.count(Counter::ErrorReplies);
             reply.truncate(start);
-            reply.error(&error);
+            self.say_error(&error, reply);
             Executed::Replied
         });
         match session.replies {
@@ -253,7 +255,11 @@ impl<'e> Turn<'e> {
 
     /// Finds the command and checks that it may run now.
     fn admit(&mut self, session: &Session, args: Args<'_>) -> Result<&'static Row, Error> {
-        let row = table().resolve(args)?;
+        let row = match self.last {
+            Some(row) if row.is_named_by(args) => row,
+            _ => table().resolve(args)?,
+        };
+        self.last = Some(row);
         let flags = row.command.flags;
         if !session.authenticated && !flags.contains(Flags::NO_AUTH) {
             return Err(Error::NO_AUTH);
@@ -264,6 +270,9 @@ impl<'e> Turn<'e> {
         }
         if flags.contains(Flags::DENYOOM) {
             server.may_grow()?;
+        }
+        if flags.contains(Flags::NO_MULTI) && session.transaction.is_some() {
+            return Err(Error::new("ERR Command not allowed inside a transaction"));
         }
         session.client.last_command.store(row.number, Relaxed);
         Ok(row)
@@ -303,6 +312,13 @@ impl<'e> Turn<'e> {
             self.metrics.command_failed(row.number.into());
         }
         outcome
+    }
+
+    /// Answers with an error, and counts it.
+    pub(super) fn say_error(&self, error: &Error, reply: &mut Reply) {
+        self.metrics.count(Counter::ErrorReplies);
+        self.engine.server.metrics.error(error.code());
+        reply.error(error);
     }
 
     /// Takes the shards of a request, or keeps those that are held if they will do.
@@ -489,7 +505,7 @@ impl<'e> Turn<'e> {
             Ok(_) => {}
             Err(error) => {
                 reply.truncate(0);
-                reply.error(&error);
+                self.say_error(&error, &mut reply);
             }
         }
         self.collect_ready(mark, ready);

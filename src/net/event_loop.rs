@@ -324,8 +324,12 @@ impl EventLoop {
             if self.home != 0 {
                 continue;
             }
-            for shard in 0..crate::keyspace::SHARDS {
-                self.turn(|turn| turn.expire(shard));
+            let server = &self.shell.engine.server;
+            server.metrics.sample(self.clock.now_ms().unsigned_abs());
+            if server.active_expire.load(Relaxed) {
+                for shard in 0..crate::keyspace::SHARDS {
+                    self.turn(|turn| turn.expire(shard));
+                }
             }
             let quiet = std::mem::replace(&mut position, log.position()) == position;
             if quiet && let Err(failed) = log.cover(self.clock.now_ms().unsigned_abs()) {

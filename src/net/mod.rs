@@ -15,6 +15,7 @@ mod listen;
 mod mailbox;
 mod nudge;
 mod socket;
+mod vitals;
 
 pub use acceptor::accept;
 pub use clock::Clock;
@@ -22,3 +23,4 @@ pub use event_loop::{EventLoop, Shell};
 pub use journal::LogJournal;
 pub use listen::{ListenError, Listener, listen};
 pub use mailbox::{Mailbox, Message};
+pub use vitals::vitals;

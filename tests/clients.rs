@@ -1,0 +1,243 @@
+//! Clients as their users have them, unchanged: each runs a small real program against a server.
+//!
+//! A program says on standard output when it wants the server killed (`kill -9`) and started again, and goes on when it
+//! reads a line. What it needs and is not there (an interpreter, a header) makes its test say SKIPPED and why;
+//! `tools/test` sees to all of them.
+#![allow(clippy::disallowed_methods, reason = "a test drives real programs")]
+
+mod support;
+
+use std::env;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use support::server::{Program, Server};
+
+#[test]
+fn redis_py() {
+    let Some(python) = interpreter("redis_py", "MILLSTREAM_PYTHON") else { return };
+    for protocol in ["2", "3"] {
+        let mut server = Server::start(Program::Millstream);
+        let port = server.port().to_string();
+        run(&mut server, Command::new(&python).arg(file("python/lists.py")).args([&*port, protocol]));
+    }
+}
+
+#[test]
+fn a_message_queue_between_processes_survives_the_server() {
+    let Some(python) = interpreter("message_queue", "MILLSTREAM_PYTHON") else { return };
+    for protocol in ["2", "3"] {
+        let mut server = Server::start(Program::Millstream);
+        let port = server.port().to_string();
+        let queue = |rest: &[&str]| {
+            let mut command = Command::new(&python);
+            command.arg(file("python/message_queue.py")).args([&*port, protocol]).args(rest);
+            command
+        };
+        run(&mut server, &mut queue(&["send", "one", "two", "three"]));
+        server.kill();
+        server.start_again();
+        assert_eq!(text(&output(&mut queue(&["receive", "2"]))), "one\ntwo\n");
+        // The other way round: who receives is there first, in a process of its own.
+        let receiver = queue(&["receive", "2"]).stdout(Stdio::piped()).spawn().expect("python runs");
+        thread::sleep(Duration::from_millis(300));
+        run(&mut server, &mut queue(&["send", "four"]));
+        let received = receiver.wait_with_output().expect("our own child");
+        assert_eq!(text(&received), "three\nfour\n");
+    }
+}
+
+#[test]
+fn ioredis() {
+    let Some(node) = node("ioredis") else { return };
+    let mut server = Server::start(Program::Millstream);
+    let port = server.port().to_string();
+    run(&mut server, with_packages(&node).arg(file("node/ioredis.js")).arg(port));
+}
+
+#[test]
+fn node_redis() {
+    let Some(node) = node("node_redis") else { return };
+    for protocol in ["2", "3"] {
+        let mut server = Server::start(Program::Millstream);
+        let port = server.port().to_string();
+        run(&mut server, with_packages(&node).arg(file("node/node-redis.js")).args([&*port, protocol]));
+    }
+}
+
+#[test]
+fn hiredis() {
+    if !Path::new("/usr/include/hiredis/hiredis.h").exists() {
+        return support::skipped("hiredis", "libhiredis-dev is not installed");
+    }
+    let mut server = Server::start(Program::Millstream);
+    let program = server.data().join("lists");
+    let compiled = Command::new("cc")
+        .args(["-Wall", "-o"])
+        .arg(&program)
+        .arg(file("c/lists.c"))
+        .arg("-lhiredis")
+        .status();
+    assert!(compiled.expect("a C compiler").success());
+    let port = server.port().to_string();
+    run(&mut server, Command::new(program).arg(port));
+}
+
+#[test]
+fn redis_rs() {
+    use redis::Commands;
+    let mut server = Server::start(Program::Millstream);
+    for protocol in ["", "?protocol=resp3"] {
+        let client = redis::Client::open(format!("redis://127.0.0.1:{}/{protocol}", server.port()))
+            .expect("an address");
+        let mut connection = client.get_connection().expect("a connection");
+        let _: () = connection.flushall().expect("FLUSHALL");
+        let len: usize = connection.rpush("list", &["a", "b", "c"]).expect("RPUSH");
+        assert_eq!(len, 3);
+        let (first, rest): (String, Vec<String>) = redis::pipe()
+            .lpop("list", None)
+            .lrange("list", 0, -1)
+            .query(&mut connection)
+            .expect("a pipeline");
+        assert_eq!((first.as_str(), rest), ("a", vec!["b".to_owned(), "c".to_owned()]));
+        let (counter,): (i64,) =
+            redis::pipe().atomic().incr("counter", 5).query(&mut connection).expect("a transaction");
+        assert_eq!(counter, 5);
+        let producer = {
+            let client = client.clone();
+            thread::spawn(move || {
+                thread::sleep(Duration::from_millis(100));
+                let mut connection = client.get_connection().expect("a connection");
+                let _: () = connection.rpush("late", "message").expect("RPUSH");
+            })
+        };
+        let (key, message): (String, String) = connection.blpop("late", 5.0).expect("BLPOP");
+        assert_eq!((key.as_str(), message.as_str()), ("late", "message"));
+        producer.join().expect("the producer");
+        let nothing: Option<(String, String)> = connection.blpop("late", 0.1).expect("BLPOP");
+        assert_eq!(nothing, None);
+        server.kill();
+        server.start_again();
+        let mut connection = client.get_connection().expect("a connection after the restart");
+        let kept: Vec<String> = connection.lrange("list", 0, -1).expect("LRANGE");
+        assert_eq!(kept, ["b", "c"]);
+    }
+}
+
+#[test]
+fn redis_cli() {
+    if !there("redis-cli") {
+        return support::skipped("redis_cli", "redis-tools is not installed");
+    }
+    let mut server = Server::start(Program::Millstream);
+    let port = server.port().to_string();
+    let cli = |args: &[&str]| {
+        let mut command = Command::new("redis-cli");
+        command.args(["-p", &port]).args(args);
+        command
+    };
+    assert_eq!(text(&output(&mut cli(&["rpush", "people", "ann", "bob"]))), "2\n");
+    assert_eq!(text(&output(&mut cli(&["-3", "lrange", "people", "0", "-1"]))), "ann\nbob\n");
+    let mut input = String::new();
+    for number in 0..10_000 {
+        input.push_str(&format!(
+            "*3\r\n$5\r\nRPUSH\r\n$5\r\npiped\r\n${}\r\n{number}\r\n",
+            number.to_string().len()
+        ));
+    }
+    let piped = with_input(&mut cli(&["--pipe"]), &input);
+    assert!(text(&piped).contains("errors: 0, replies: 10000"), "{}", text(&piped));
+    assert_eq!(text(&output(&mut cli(&["llen", "piped"]))), "10000\n");
+    let mut keys: Vec<_> = text(&output(&mut cli(&["--scan"]))).lines().map(str::to_owned).collect();
+    keys.sort();
+    assert_eq!(keys, ["people", "piped"]);
+    let biggest = text(&output(&mut cli(&["--bigkeys"])));
+    assert!(biggest.contains(r#"Biggest   list found "piped" has 10000 items"#), "{biggest}");
+    let latency = text(&output(&mut cli(&["--latency"])));
+    assert!(latency.split_whitespace().count() == 4, "min, max, average, samples: {latency}");
+    if let Some(python) = interpreter("redis_cli on a terminal", "MILLSTREAM_PYTHON") {
+        let _ = output(&mut cli(&["del", "people"]));
+        run(&mut server, Command::new(python).arg(file("python/interactive.py")).arg(&port));
+    }
+}
+
+#[test]
+fn redis_benchmark() {
+    if !there("redis-benchmark") {
+        return support::skipped("redis_benchmark", "redis-tools is not installed");
+    }
+    let server = Server::start(Program::Millstream);
+    let port = server.port().to_string();
+    let tests = ["-t", "ping,set,get,incr,lpush,rpush,lpop,rpop", "-P", "16", "-n", "20000", "-q"];
+    let ran = output(Command::new("redis-benchmark").args(["-p", &port]).args(tests));
+    let said = text(&ran) + &String::from_utf8_lossy(&ran.stderr);
+    assert!(said.matches("requests per second").count() == 9, "{said}");
+    assert!(!said.to_lowercase().contains("error") && !said.contains("WARNING"), "{said}");
+}
+
+/// Runs a program to its end, killing and starting the server whenever it asks for that.
+fn run(server: &mut Server, command: &mut Command) {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let mut input = child.stdin.take().expect("a pipe");
+    let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    for line in lines {
+        if line.expect("text") == "RESTART" {
+            server.kill();
+            server.start_again();
+            input.write_all(b"\n").expect("the program listens");
+        }
+    }
+    let status = child.wait().expect("our own child");
+    assert!(status.success(), "{command:?}: {status}\n{}", server.log());
+}
+
+fn output(command: &mut Command) -> Output {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {output:?}");
+    output
+}
+
+fn with_input(command: &mut Command, input: &str) -> Output {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it runs");
+    child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("it reads");
+    child.wait_with_output().expect("our own child")
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(name)
+}
+
+fn there(program: &str) -> bool {
+    Command::new(program).arg("--version").stdout(Stdio::null()).status().is_ok()
+}
+
+/// The interpreter that an environment variable names.
+fn interpreter(test: &str, variable: &str) -> Option<PathBuf> {
+    let found = env::var_os(variable).map(PathBuf::from);
+    if found.is_none() {
+        support::skipped(test, &format!("{variable} is not set; tools/test sets it"));
+    }
+    found
+}
+
+fn node(test: &str) -> Option<PathBuf> {
+    interpreter(test, "MILLSTREAM_NODE_PATH")?;
+    interpreter(test, "MILLSTREAM_NODE")
+}
+
+fn with_packages(node: &Path) -> Command {
+    let mut command = Command::new(node);
+    command.env("NODE_PATH", env::var_os("MILLSTREAM_NODE_PATH").unwrap_or_default());
+    command
+}

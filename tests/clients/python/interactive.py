@@ -1,0 +1,40 @@
+"""redis-cli on a terminal: a prompt, answers as a person sees them, hints from the command table.
+
+interactive.py PORT
+"""
+
+import os
+import pty
+import sys
+import time
+
+
+def main():
+    process, terminal = pty.fork()
+    if process == 0:
+        os.environ["TERM"] = "xterm"
+        os.execvp("redis-cli", ["redis-cli", "-p", sys.argv[1]])
+    seen = ""
+
+    def wait_for(text):
+        nonlocal seen
+        deadline = time.monotonic() + 10
+        while text not in seen:
+            assert time.monotonic() < deadline, f"no {text!r} in {seen!r}"
+            seen += os.read(terminal, 4096).decode(errors="replace")
+        seen = seen.split(text, 1)[1]
+
+    wait_for(f"127.0.0.1:{sys.argv[1]}> ")
+    os.write(terminal, b"rpush people ann bob\r")
+    wait_for("(integer) 2")
+    os.write(terminal, b"lrange people 0 -1\r")
+    wait_for('1) "ann"')
+    wait_for('2) "bob"')
+    os.write(terminal, b"lpop\r")
+    wait_for("(error) ERR wrong number of arguments for 'lpop' command")
+    os.write(terminal, b"quit\r")
+    _, status = os.waitpid(process, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+main()
