@@ -130,6 +130,11 @@ impl Server {
     /// Asks the server to stop (SIGTERM) and waits for it.
     pub(crate) fn terminate(&mut self) -> ExitStatus {
         send_sigterm(self.id());
+        self.wait()
+    }
+
+    /// Waits for the server to end.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
         self.child.wait().expect("our own child")
     }
 
@@ -161,6 +166,11 @@ impl Server {
         let kibibytes: u64 =
             line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("a number");
         kibibytes * 1024
+    }
+
+    /// The files and sockets the process has open.
+    pub(crate) fn open_files(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("a running process").count()
     }
 
     /// Whether the process is still there.
@@ -215,7 +225,7 @@ fn wait_until_ready(child: &mut Child, port: u16, options: &[String]) -> Result<
         if let Ok(Some(status)) = child.try_wait() {
             return Err(format!("it ended with {status}"));
         }
-        if let Some(process) = process_that_answers(port, options, child.id()) {
+        if let Some(process) = process_that_answers(port, options) {
             return if process == child.id() {
                 Ok(())
             } else {
@@ -227,8 +237,8 @@ fn wait_until_ready(child: &mut Child, port: u16, options: &[String]) -> Result<
     Err(format!("no answer in {START_PATIENCE:?}"))
 }
 
-/// The id of the process that serves this port, once it has loaded its data; `presumed` if it knows no `INFO`.
-fn process_that_answers(port: u16, options: &[String], presumed: u32) -> Option<u32> {
+/// The id of the process that serves this port, once it has loaded its data.
+fn process_that_answers(port: u16, options: &[String]) -> Option<u32> {
     let mut connection = Connection::open(port).ok()?;
     let mut ask = |command: &[&str]| -> Option<Reply> {
         connection.send(command);
@@ -245,9 +255,6 @@ fn process_that_answers(port: u16, options: &[String], presumed: u32) -> Option<
         return None;
     }
     let info = ask(&["INFO", "server"])?;
-    if matches!(info, Reply::Error(_)) {
-        return Some(presumed);
-    }
     let text = String::from_utf8_lossy(info.text()?).into_owned();
     text.lines().find_map(|line| line.strip_prefix("process_id:")?.trim().parse().ok())
 }
