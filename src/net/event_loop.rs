@@ -238,19 +238,27 @@ impl EventLoop {
     /// is for the first to ask. So one sync is under way at a time, and the next is filling meanwhile.
     fn commit(self: &Rc<EventLoop>) {
         let Some(log) = self.shell.journal.log() else { return };
-        let mailboxes = &self.shell.mailboxes;
-        mailboxes[self.home].await_commit(true);
-        let committed = log.commit(self.clock.now_ms().unsigned_abs());
-        let server = &self.shell.engine.server;
+        self.shell.mailboxes[self.home].await_commit(true);
+        self.settle(log.commit(self.clock.now_ms().unsigned_abs()));
+    }
+
+    /// Sees to everything that a commit of this loop means, for all loops.
+    fn settle(self: &Rc<EventLoop>, committed: Result<Commit, LogFailed>) {
+        let Shell { engine, journal, mailboxes, .. } = &*self.shell;
+        let server = &engine.server;
         match committed {
             Ok(Commit::Done { more, .. }) => {
                 server.disk_full.store(false, Relaxed);
-                mailboxes[self.home].await_commit(false);
+                if journal.released() >= self.owed.get() {
+                    mailboxes[self.home].await_commit(false);
+                }
                 if more {
                     self.schedule_flush();
                 }
-                for mailbox in mailboxes.iter() {
-                    mailbox.committed();
+                for (home, mailbox) in mailboxes.iter().enumerate() {
+                    if home != self.home {
+                        mailbox.committed();
+                    }
                 }
             }
             Ok(Commit::DiskFull) => {
@@ -260,8 +268,8 @@ impl EventLoop {
                     );
                 }
             }
-            Ok(Commit::Idle) => mailboxes[self.home].await_commit(false),
-            Ok(Commit::InProgress) => {}
+            // What this loop owes may be in a block that another loop has taken and is writing: it will tell us.
+            Ok(Commit::Idle | Commit::InProgress) => {}
             Err(failed) => (self.shell.on_log_failure)(&failed),
         }
     }
@@ -332,8 +340,12 @@ impl EventLoop {
                 }
             }
             let quiet = std::mem::replace(&mut position, log.position()) == position;
-            if quiet && let Err(failed) = log.cover(self.clock.now_ms().unsigned_abs()) {
-                (self.shell.on_log_failure)(&failed);
+            if quiet {
+                // It may have written what others wait for, too.
+                self.settle(log.cover(self.clock.now_ms().unsigned_abs()));
+                if !self.unsent.borrow().is_empty() {
+                    self.schedule_flush();
+                }
             }
         }
     }
