@@ -368,7 +368,9 @@ impl EventLoop {
     async fn drain(self: &Rc<EventLoop>) {
         for _ in 0..100 {
             self.flush();
-            if self.unsent.borrow().is_empty() && self.shell.journal.released() >= self.owed.get() {
+            let nothing_unsent =
+                self.connections.borrow().values().all(|connection| connection.has_sent_all());
+            if nothing_unsent && self.shell.journal.released() >= self.owed.get() {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
