@@ -22,7 +22,7 @@ use millstream::resp::OwnedArgs;
 use millstream::server::Server;
 use millstream::session::{Client, Session};
 use tokio::runtime;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::LocalSet;
 
 #[global_allocator]
@@ -122,7 +122,10 @@ fn serve(settings: Settings, config_file: Option<&str>) -> Result<(), Failure> {
         .collect::<Result<_, _>>()?;
     load(&shell, loading_counters)?;
     start_syncing(&shell).map_err(Failure::start)?;
-    wait_for_signals(&shell).map_err(Failure::start)?;
+    // Before the first command: from then on the end must be an orderly one.
+    let signals = Signals::listen().map_err(Failure::start)?;
+    shell.engine.server.loading.store(false, Relaxed);
+    signals.wait(&shell).map_err(Failure::start)?;
     for thread in threads {
         thread.join().map_err(|_| Failure::start("an event loop has panicked"))?;
     }
@@ -170,7 +173,7 @@ fn start_loop(
     Ok(thread::Builder::new().name(format!("loop-{home}")).spawn(run)?)
 }
 
-/// Loads the log and lets commands in.
+/// Loads the log.
 fn load(shell: &Shell, metrics: LoopMetrics) -> Result<(), Failure> {
     let settings = shell.engine.server.config.settings();
     let started = Clock.instant();
@@ -205,7 +208,6 @@ fn load(shell: &Shell, metrics: LoopMetrics) -> Result<(), Failure> {
         tracing::warn!("{cut}");
     }
     shell.journal.set(log);
-    shell.engine.server.loading.store(false, Relaxed);
     tracing::info!(
         "loaded {} keys from {} commands in {}, in {:.3} s; ready, appendfsync {}",
         shell.engine.keys(),
@@ -232,32 +234,48 @@ fn start_syncing(shell: &Arc<Shell>) -> std::io::Result<()> {
     thread::Builder::new().name("sync".to_owned()).spawn(sync).map(|_| ())
 }
 
-/// Waits for SIGTERM or SIGINT, or for `SHUTDOWN`. A second signal ends the process at once.
-fn wait_for_signals(shell: &Arc<Shell>) -> std::io::Result<()> {
-    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        // A file size limit is to be an error of the write that meets it, not the end of the process.
-        let _too_large = signal(SignalKind::from_raw(SIGXFSZ))?;
-        tokio::select! {
-            _ = terminate.recv() => tracing::info!("stopping on SIGTERM"),
-            _ = interrupt.recv() => tracing::info!("stopping on SIGINT"),
-            () = shell.stopped() => tracing::info!("stopping on SHUTDOWN"),
-        }
-        shell.stop();
-        Ok::<(), std::io::Error>(())
-    })?;
-    let impatient = async move {
-        let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
-        let Ok(mut interrupt) = signal(SignalKind::interrupt()) else { return };
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        std::process::exit(1);
-    };
-    thread::Builder::new().name("signals".to_owned()).spawn(move || runtime.block_on(impatient)).map(|_| ())
+/// The signals that end the process.
+struct Signals {
+    runtime: runtime::Runtime,
+    terminate: Signal,
+    interrupt: Signal,
+    /// A file size limit is to be an error of the write that meets it, not the end of the process.
+    _too_large: Signal,
+}
+
+impl Signals {
+    /// From now on they are taken note of.
+    fn listen() -> std::io::Result<Signals> {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let listening = runtime.enter();
+        let terminate = signal(SignalKind::terminate())?;
+        let interrupt = signal(SignalKind::interrupt())?;
+        let too_large = signal(SignalKind::from_raw(SIGXFSZ))?;
+        drop(listening);
+        Ok(Signals { runtime, terminate, interrupt, _too_large: too_large })
+    }
+
+    /// Waits for SIGTERM or SIGINT, or for `SHUTDOWN`. A second signal ends the process at once.
+    fn wait(mut self, shell: &Arc<Shell>) -> std::io::Result<()> {
+        self.runtime.block_on(async {
+            tokio::select! {
+                _ = self.terminate.recv() => tracing::info!("stopping on SIGTERM"),
+                _ = self.interrupt.recv() => tracing::info!("stopping on SIGINT"),
+                () = shell.stopped() => tracing::info!("stopping on SHUTDOWN"),
+            }
+            shell.stop();
+        });
+        let impatient = move || {
+            self.runtime.block_on(async {
+                tokio::select! {
+                    _ = self.terminate.recv() => {}
+                    _ = self.interrupt.recv() => {}
+                }
+            });
+            std::process::exit(1);
+        };
+        thread::Builder::new().name("signals".to_owned()).spawn(impatient).map(|_| ())
+    }
 }
 
 /// Makes everything durable and says goodbye.

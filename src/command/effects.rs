@@ -20,8 +20,6 @@ pub enum Action {
     Kill(u64),
     /// Stop the server in an orderly way.
     Shutdown,
-    /// Settings have changed: put in force those that are not read where they are used.
-    Configure,
     /// Occupy the loop for so many milliseconds (`DEBUG SLEEP`).
     Sleep(u64),
 }

@@ -190,7 +190,7 @@ fn unknown_subcommand(container: &str, name: &[u8]) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::{Begin, Find, Flags, KeySpec};
+    use crate::command::Flags;
 
     #[test]
     fn every_entry_is_whole() {

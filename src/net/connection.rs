@@ -386,6 +386,11 @@ impl Connection {
         state.waiter.is_none() && state.session.client.active_ms.load(Relaxed) < then_ms
     }
 
+    /// Whether all its replies have left.
+    pub(super) fn has_sent_all(&self) -> bool {
+        self.state.borrow().replies.is_empty()
+    }
+
     /// Ends the connection at once.
     pub(super) fn kill(&self) {
         self.killed.set(true);

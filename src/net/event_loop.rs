@@ -132,11 +132,22 @@ impl EventLoop {
         Arc::clone(&self.settings.borrow().1)
     }
 
-    /// Looks whether the settings have changed: one atomic load where they have not.
-    fn renew_settings(&self) {
+    /// Acts on changed settings: one atomic load where there are none. Whoever has changed them has not been told
+    /// yet, so finds them in force.
+    fn renew_settings(self: &Rc<EventLoop>) {
         let config = &self.shell.engine.server.config;
-        if self.settings.borrow().0 != config.generation() {
-            *self.settings.borrow_mut() = (config.generation(), config.settings());
+        if self.settings.borrow().0 == config.generation() {
+            return;
+        }
+        *self.settings.borrow_mut() = (config.generation(), config.settings());
+        let policy = Policy::from(self.settings().appendfsync);
+        let Some(log) = self.shell.journal.log().filter(|log| log.policy() != policy) else { return };
+        if let Err(failed) = log.set_policy(policy) {
+            (self.shell.on_log_failure)(&failed);
+        }
+        // Some replies were waiting for the old policy, and a commit may have found the change in its way.
+        for mailbox in &*self.shell.mailboxes {
+            mailbox.send(Message::Committed);
         }
     }
 
@@ -181,25 +192,8 @@ impl EventLoop {
                 }
             }
             Action::Shutdown => self.shell.stop(),
-            Action::Configure => self.configure(),
             #[expect(clippy::disallowed_methods, reason = "DEBUG SLEEP is asked to stop the loop")]
             Action::Sleep(ms) => std::thread::sleep(Duration::from_millis(*ms)),
-        }
-    }
-
-    /// Puts the log's policy in force. The reply to whoever set it has not left, so it finds the policy in force.
-    fn configure(self: &Rc<EventLoop>) {
-        let Some(log) = self.shell.journal.log() else { return };
-        let wanted = Policy::from(self.settings().appendfsync);
-        if log.policy() == wanted {
-            return;
-        }
-        if let Err(failed) = log.set_policy(wanted) {
-            (self.shell.on_log_failure)(&failed);
-        }
-        // Some replies were waiting for the old policy, and a commit may have found the change in its way.
-        for mailbox in &*self.shell.mailboxes {
-            mailbox.send(Message::Committed);
         }
     }
 
@@ -248,10 +242,14 @@ impl EventLoop {
     /// is for the first to ask. So one sync is under way at a time, and the next is filling meanwhile.
     fn commit(self: &Rc<EventLoop>) {
         let Some(log) = self.shell.journal.log() else { return };
-        let mailboxes = &self.shell.mailboxes;
-        mailboxes[self.home].await_commit(true);
-        let committed = log.commit(self.clock.now_ms().unsigned_abs());
-        let server = &self.shell.engine.server;
+        self.shell.mailboxes[self.home].await_commit(true);
+        self.settle(log.commit(self.clock.now_ms().unsigned_abs()));
+    }
+
+    /// Sees to everything that a commit of this loop means, for all loops.
+    fn settle(self: &Rc<EventLoop>, committed: Result<Commit, LogFailed>) {
+        let Shell { engine, mailboxes, .. } = &*self.shell;
+        let server = &engine.server;
         match committed {
             Ok(Commit::Done { more, .. }) => {
                 server.disk_full.store(false, Relaxed);
@@ -342,8 +340,12 @@ impl EventLoop {
                 }
             }
             let quiet = std::mem::replace(&mut position, log.position()) == position;
-            if quiet && let Err(failed) = log.cover(self.clock.now_ms().unsigned_abs()) {
-                (self.shell.on_log_failure)(&failed);
+            if quiet {
+                // It may have written what others wait for, too.
+                self.settle(log.cover(self.clock.now_ms().unsigned_abs()));
+                if !self.unsent.borrow().is_empty() {
+                    self.schedule_flush();
+                }
             }
         }
     }
@@ -366,7 +368,9 @@ impl EventLoop {
     async fn drain(self: &Rc<EventLoop>) {
         for _ in 0..100 {
             self.flush();
-            if self.unsent.borrow().is_empty() && self.shell.journal.released() >= self.owed.get() {
+            let nothing_unsent =
+                self.connections.borrow().values().all(|connection| connection.has_sent_all());
+            if nothing_unsent && self.shell.journal.released() >= self.owed.get() {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;

@@ -129,10 +129,20 @@ impl Server {
 
     /// Asks the server to stop (SIGTERM) and waits for it.
     pub(crate) fn terminate(&mut self) -> ExitStatus {
-        let id = self.child.id().to_string();
-        let sent = Command::new("sh").args(["-c", "kill -TERM \"$0\"", &id]).status();
-        assert!(sent.is_ok_and(|status| status.success()), "SIGTERM could not be sent");
+        send_sigterm(self.id());
+        self.wait()
+    }
+
+    /// Waits for the server to end.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
         self.child.wait().expect("our own child")
+    }
+
+    /// Starts the server again and kills it before it can be ready, or soon after.
+    pub(crate) fn start_and_kill(&mut self, after: Duration) {
+        self.child = spawn(self.program, self.port, &self.options, &self.directory);
+        std::thread::sleep(after);
+        self.kill();
     }
 
     /// Starts the server again after `kill` or `terminate`: same port, same directory.
@@ -156,6 +166,11 @@ impl Server {
         let kibibytes: u64 =
             line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("a number");
         kibibytes * 1024
+    }
+
+    /// The files and sockets the process has open.
+    pub(crate) fn open_files(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("a running process").count()
     }
 
     /// Whether the process is still there.
@@ -244,8 +259,14 @@ fn process_that_answers(port: u16, options: &[String]) -> Option<u32> {
     text.lines().find_map(|line| line.strip_prefix("process_id:")?.trim().parse().ok())
 }
 
+/// Asks a process to end.
+pub(crate) fn send_sigterm(process: u32) {
+    let sent = Command::new("sh").args(["-c", "kill -TERM \"$0\"", &process.to_string()]).status();
+    assert!(sent.is_ok_and(|status| status.success()), "SIGTERM could not be sent");
+}
+
 /// A port nobody listens on, below the range that outgoing connections take theirs from.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static CHOICES: Mutex<Option<Random>> = Mutex::new(None);
     let mut choices = CHOICES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let choices = choices.get_or_insert_with(|| Random::new(u64::from(std::process::id())));

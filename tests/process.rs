@@ -1,0 +1,500 @@
+//! The program as whoever runs it sees it: what it says when it cannot start, where it listens, how it ends, what it does
+//! with a damaged log and on a full disk.
+#![expect(clippy::disallowed_methods, reason = "a test has processes, files and clocks")]
+
+mod support;
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+use support::connection::{Connection, NoReply};
+use support::directory::Directory;
+use support::reply::Reply;
+use support::server::{Program, Server, free_port, send_sigterm};
+
+// --- Wrong usage ---
+
+#[test]
+fn wrong_options_are_named_and_end_with_2() {
+    for (options, named) in [
+        (&["--no-such-option", "1"][..], "--no-such-option"),
+        (&["--appendfsync", "bogus"], "appendfsync"),
+        (&["--appendfsync"], "appendfsync"),
+        (&["--port", "65536"], "port"),
+        (&["--port", "x"], "port"),
+        (&["--threads", "-1"], "threads"),
+        (&["/no/such/file.conf"], "/no/such/file.conf"),
+    ] {
+        let mut process = Process::start(options);
+        let status = process.wait();
+        let output = process.output();
+        assert_eq!(status.code(), Some(2), "{options:?}: {output}");
+        assert!(output.contains(named), "{options:?}: {output}");
+        if named == "appendfsync" && options.len() == 2 {
+            assert!(output.contains("bogus"), "{options:?}: {output}");
+        }
+    }
+}
+
+#[test]
+fn a_wrong_line_of_the_file_is_named_and_ends_with_2() {
+    let directory = Directory::new();
+    let file = directory.path().join("millstream.conf");
+    fs::write(&file, "port 0\nappendfsync sometimes\n").expect("a configuration file");
+    let mut process = Process::start(&[file.to_str().expect("a UTF-8 path")]);
+    assert_eq!(process.wait().code(), Some(2));
+    let output = process.output();
+    assert!(output.contains("appendfsync") && output.contains("sometimes"), "{output}");
+}
+
+// --- Places already taken ---
+
+#[test]
+fn a_second_server_on_the_same_directory_is_refused_and_harms_nothing() {
+    let mut first = Server::start(Program::Millstream);
+    let mut client = first.connect();
+    client.run("RPUSH q a b");
+    let data = first.data();
+    let mut second = Process::start(&["--port", &free_port().to_string(), "--dir", path(&data)]);
+    let status = second.wait();
+    assert!(status.code().is_some_and(|code| code != 0), "{status}");
+    let output = second.output();
+    assert!(output.contains("another process is using the data directory"), "{output}");
+
+    assert_eq!(client.run("RPUSH q c"), Reply::Integer(3));
+    drop(client);
+    first.kill();
+    first.start_again();
+    assert_eq!(first.connect().run("LLEN q"), Reply::Integer(3));
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let first = Server::start(Program::Millstream);
+    let directory = Directory::new();
+    let port = first.port().to_string();
+    let mut second =
+        Process::start(&["--bind", "127.0.0.1", "--port", &port, "--dir", path(directory.path())]);
+    let status = second.wait();
+    assert!(status.code().is_some_and(|code| code != 0), "{status}");
+    let output = second.output();
+    assert!(output.contains(&format!("127.0.0.1:{port}")) && output.contains("in use"), "{output}");
+    assert_eq!(first.connect().run("PING"), Reply::Simple(b"PONG".to_vec()));
+    let files = fs::read_dir(directory.path()).expect("the directory").count();
+    assert_eq!(files, 0, "a server that could not listen has written something");
+}
+
+// --- Where it listens ---
+
+#[test]
+fn a_unix_socket_has_the_mode_it_is_given() {
+    let directory = Directory::new();
+    let socket = directory.path().join("socket");
+    let mut process = Process::start(&[
+        "--port",
+        "0",
+        "--dir",
+        path(directory.path()),
+        "--unixsocket",
+        path(&socket),
+        "--unixsocketperm",
+        "700",
+    ]);
+    let mut stream = until("the socket is there", || UnixStream::connect(&socket).ok());
+    let mode = fs::metadata(&socket).expect("the socket").permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+    until("it answers", || {
+        stream.write_all(b"PING\r\n").expect("the server listens");
+        let mut reply = [0; 256];
+        let length = stream.read(&mut reply).expect("a reply");
+        reply[..length].starts_with(b"+PONG").then_some(())
+    });
+    send_sigterm(process.id());
+    assert_eq!(process.wait().code(), Some(0));
+    assert!(!socket.exists(), "the socket is left behind");
+}
+
+#[test]
+fn several_addresses_are_listened_on() {
+    let directory = Directory::new();
+    let port = free_port();
+    let has_ipv6 = std::net::TcpListener::bind("[::1]:0").is_ok();
+    if !has_ipv6 {
+        support::skipped("several_addresses_are_listened_on, IPv6", "this machine has none");
+    }
+    let mut options = vec!["--bind", "127.0.0.1", "127.0.0.2"];
+    if has_ipv6 {
+        options.push("::1");
+    }
+    let port_text = port.to_string();
+    options.extend(["--port", &port_text, "--dir", path(directory.path())]);
+    let _process = Process::start(&options);
+    for address in &options[1..options.len() - 4] {
+        until("the address is listened on", || std::net::TcpStream::connect((*address, port)).ok());
+    }
+    assert!(std::net::TcpStream::connect(("127.0.0.3", port)).is_err(), "nobody asked for this address");
+}
+
+// --- How it ends ---
+
+#[test]
+fn sigterm_ends_it_in_order_though_clients_wait() {
+    let mut server = Server::start(Program::Millstream);
+    let mut waiting: Vec<Connection> = (0..20).map(|_| server.connect()).collect();
+    for client in &mut waiting {
+        client.send(&["BLPOP", "nothing", "0"]);
+    }
+    let mut client = server.connect();
+    assert_eq!(client.run("RPUSH q a"), Reply::Integer(1));
+    let asked = Instant::now();
+    let status = server.terminate();
+    assert_eq!(status.code(), Some(0));
+    assert!(asked.elapsed() < Duration::from_secs(5), "it took {:?}", asked.elapsed());
+    for client in &mut waiting {
+        assert!(matches!(client.reply(), Err(NoReply::Closed)));
+    }
+    server.start_again();
+    assert_eq!(server.connect().run("LRANGE q 0 -1"), Reply::Array(vec![Reply::bulk("a")]));
+}
+
+#[test]
+fn what_was_said_before_sigterm_is_true_after_it() {
+    let mut server = Server::start_with(Program::Millstream, &["--appendfsync", "no"]);
+    let mut client = server.connect();
+    for _ in 0..50_000 {
+        client.send(&["INCR", "counter"]);
+    }
+    thread::sleep(Duration::from_millis(30));
+    assert_eq!(server.terminate().code(), Some(0));
+    let mut said = 0;
+    while let Ok(reply) = client.reply() {
+        said = reply.integer().expect("a count");
+    }
+    server.start_again();
+    let found = server.connect().run("INCRBY counter 0").integer().expect("a count");
+    assert!(found >= said, "{said} was said, {found} is there");
+}
+
+#[test]
+fn what_was_said_reaches_a_slow_reader_before_the_end() {
+    let mut server = Server::start(Program::Millstream);
+    let mut client = server.connect();
+    let value = vec![b'v'; 10_000_000];
+    client.call(&[&b"SET"[..], b"k", &value]);
+    client.send(&["GET", "k"]);
+    thread::sleep(Duration::from_millis(200));
+    send_sigterm(server.id());
+    thread::sleep(Duration::from_millis(200));
+    assert_eq!(client.reply().expect("the whole reply").text().map(<[u8]>::len), Some(value.len()));
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn a_second_sigterm_ends_it_at_once() {
+    let mut server = Server::start(Program::Millstream);
+    let mut client = server.connect();
+    client.call(&[&b"SET"[..], b"k", &vec![b'v'; 100_000]]);
+    // A client that does not take its replies is waited for, for a moment.
+    let mut rude = server.connect();
+    for _ in 0..1000 {
+        rude.send(&["GET", "k"]);
+    }
+    thread::sleep(Duration::from_millis(100));
+    send_sigterm(server.id());
+    thread::sleep(Duration::from_millis(200));
+    assert!(server.is_running(), "it has not tried to send what it owes");
+    let asked = Instant::now();
+    let status = server.terminate();
+    assert!(status.code().is_some_and(|code| code != 0), "{status}");
+    assert!(asked.elapsed() < Duration::from_millis(400), "it took {:?}", asked.elapsed());
+
+    // A single one is not held up for ever by such a client either.
+    server.start_again();
+    let mut rude = server.connect();
+    for _ in 0..1000 {
+        rude.send(&["GET", "k"]);
+    }
+    assert_eq!(server.terminate().code(), Some(0));
+}
+
+// --- Damage ---
+
+#[test]
+fn a_damaged_log_is_refused_by_file_and_offset() {
+    let mut server = Server::start(Program::Millstream);
+    let mut client = server.connect();
+    for number in 0..300 {
+        client.call(&["RPUSH", "q", &format!("message {number}")]);
+    }
+    drop(client);
+    assert_eq!(server.terminate().code(), Some(0));
+    let log = newest_increment(&server.data());
+    let mut bytes = fs::read(&log).expect("the log");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
+    fs::write(&log, &bytes).expect("the log is ours");
+
+    let mut process = Process::start(&["--port", &server.port().to_string(), "--dir", path(&server.data())]);
+    assert_eq!(process.wait().code(), Some(3), "{}", process.output());
+    let output = process.output();
+    let name = log.file_name().expect("a file").to_string_lossy();
+    assert!(output.contains(&*name), "{output}");
+    let offset: usize = output
+        .split_once("damaged at byte ")
+        .and_then(|(_, rest)| rest.split(|char: char| !char.is_ascii_digit()).next()?.parse().ok())
+        .unwrap_or_else(|| panic!("no offset: {output}"));
+    assert!(offset <= middle && middle - offset < 1000, "byte {middle} was changed: {output}");
+    assert_eq!(fs::read(&log).expect("the log"), bytes, "a refused log has been changed");
+}
+
+// --- A full disk ---
+
+#[test]
+fn a_full_disk_refuses_producers_until_there_is_room() {
+    let Some(small) = full_disk("a_full_disk_refuses_producers_until_there_is_room") else { return };
+    let message = vec![b'm'; 10_000];
+
+    // Producers go on until one is not answered: its message waits for room.
+    let mut sent = STORED;
+    let mut held = loop {
+        assert!(sent < 1000, "the disk does not fill up");
+        let mut producer = small.connect();
+        producer.send(&[&b"RPUSH"[..], b"q", &message]);
+        sent += 1;
+        match producer.reply_within(Duration::from_millis(500)) {
+            Ok(Reply::Integer(_)) => {}
+            Ok(Reply::Error(text)) => {
+                assert!(text.starts_with(b"MISCONF"), "{}", text.escape_ascii());
+                sent -= 1;
+                break None;
+            }
+            Err(NoReply::TimedOut) => break Some(producer),
+            other => panic!("{other:?}"),
+        }
+    };
+    let mut producer = small.connect();
+    producer.send(&[&b"RPUSH"[..], b"q", &message]);
+    match producer.reply_within(Duration::from_secs(2)) {
+        Ok(Reply::Error(text)) => assert!(text.starts_with(b"MISCONF"), "{}", text.escape_ascii()),
+        other => panic!("a producer is told that the disk is full: {other:?}"),
+    }
+    assert_eq!(producer.run("PING"), Reply::Simple(b"PONG".to_vec()));
+
+    fs::remove_file(small.filler()).expect("our own file");
+    if let Some(held) = &mut held {
+        assert!(matches!(held.reply(), Ok(Reply::Integer(_))), "what waited for room is answered");
+    }
+    until("producers are let in again", || {
+        matches!(producer.call(&["RPUSH", "other", "m"]), Reply::Integer(_)).then_some(())
+    });
+
+    // What is on the small disk is all there for the next server.
+    let mut after = Server::start(Program::Millstream);
+    after.kill();
+    let status = Command::new("sh")
+        .args(["-c", "rm -rf \"$1\"/* && cp -r \"$0\"/* \"$1\"/", path(&small.data()), path(&after.data())])
+        .status()
+        .expect("a shell");
+    assert!(status.success());
+    after.start_again();
+    assert_eq!(after.connect().run("LLEN q"), Reply::Integer(sent));
+}
+
+#[test]
+#[ignore = "there is no reserve for consumers yet: their replies wait until there is room"]
+fn a_full_disk_lets_consumers_go_on() {
+    let Some(small) = full_disk("a_full_disk_lets_consumers_go_on") else { return };
+    let message = vec![b'm'; 10_000];
+    let refused = (0..1000).any(|_| {
+        let mut producer = small.connect();
+        producer.send(&[&b"RPUSH"[..], b"q", &message]);
+        !matches!(producer.reply_within(Duration::from_millis(500)), Ok(Reply::Integer(_)))
+    });
+    assert!(refused, "the disk does not fill up");
+    let mut consumer = small.connect();
+    for _ in 0..STORED {
+        consumer.send(&["LPOP", "q"]);
+        let popped = consumer.reply_within(Duration::from_secs(2));
+        assert!(matches!(popped, Ok(Reply::Bulk(_))), "a consumer goes on: {popped:?}");
+    }
+}
+
+/// Messages in the list `q` of a [`full_disk`].
+const STORED: i64 = 20;
+
+/// A server whose disk has room for two more megabytes; nothing where that cannot be had.
+fn full_disk(test: &str) -> Option<SmallDisk> {
+    let Some(small) = SmallDisk::start(16) else {
+        support::skipped(test, "no mount namespace of our own on this machine");
+        return None;
+    };
+    let mut client = small.connect();
+    for _ in 0..STORED {
+        client.call(&[&b"RPUSH"[..], b"q", &[b'm'; 10_000]]);
+    }
+    fs::write(small.filler(), vec![0; 14 * 1024 * 1024]).expect("room for the filler");
+    Some(small)
+}
+
+#[test]
+fn a_file_size_limit_is_a_full_disk() {
+    let directory = Directory::new();
+    let port = free_port();
+    let program = Program::Millstream.path().expect("our own program");
+    // In blocks of 512 bytes in some shells, of 1024 in others.
+    let script = "ulimit -f 1000 && exec \"$0\" --bind 127.0.0.1 --port \"$1\" --dir \"$2\"";
+    let child = Command::new("sh")
+        .args(["-c", script, path(&program), &port.to_string(), path(directory.path())])
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("a shell");
+    let mut process = Process { child, output: None };
+    until("it listens", || Connection::open(port).ok());
+    let message = vec![b'm'; 100_000];
+    let mut refused = false;
+    for _ in 0..20 {
+        let mut producer = Connection::open(port).expect("it listens");
+        producer.send(&[&b"RPUSH"[..], b"q", &message]);
+        refused |= matches!(producer.reply_within(Duration::from_millis(300)), Ok(Reply::Error(_)));
+    }
+    assert!(refused, "2 MB have gone into a file of at most 1 MB");
+    assert!(process.is_running(), "the limit has ended the server");
+    assert_eq!(Connection::open(port).expect("it listens").run("PING"), Reply::Simple(b"PONG".to_vec()));
+}
+
+// --- What the tests are made of ---
+
+/// The program, started with exactly these options.
+struct Process {
+    child: Child,
+    output: Option<(Directory, PathBuf)>,
+}
+
+impl Process {
+    fn start(options: &[&str]) -> Self {
+        let directory = Directory::new();
+        let output = directory.path().join("output");
+        let file = File::create(&output).expect("a file for the output");
+        let child = Command::new(Program::Millstream.path().expect("our own program"))
+            .args(options)
+            .current_dir(directory.path())
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().expect("another handle"))
+            .stderr(file)
+            .spawn()
+            .expect("the program runs");
+        Self { child, output: Some((directory, output)) }
+    }
+
+    fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Waits until it has ended.
+    fn wait(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            match self.child.try_wait().expect("our own child") {
+                Some(status) => return status,
+                None => assert!(Instant::now() < deadline, "it runs, with this to say: {}", self.output()),
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// What it has printed.
+    fn output(&self) -> String {
+        self.output
+            .as_ref()
+            .map_or_else(String::new, |(_, file)| fs::read_to_string(file).expect("its output"))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A server whose data directory is a small disk of its own, which ends with it.
+struct SmallDisk {
+    process: Process,
+    port: u16,
+    directory: Directory,
+}
+
+impl SmallDisk {
+    /// None where this machine does not let us mount.
+    fn start(mebibytes: usize) -> Option<Self> {
+        let allowed = Command::new("unshare").args(["-rm", "mount", "-t", "tmpfs", "none", "/mnt"]).output();
+        if !allowed.is_ok_and(|output| output.status.success()) {
+            return None;
+        }
+        let directory = Directory::new();
+        let port = free_port();
+        let program = Program::Millstream.path().expect("our own program");
+        let script = "mount -t tmpfs -o size=$0m none \"$1\" && exec \"$2\" --bind 127.0.0.1 --port \"$3\" --dir \"$1\"";
+        let child = Command::new("unshare")
+            .args(["-rm", "sh", "-c", script, &mebibytes.to_string()])
+            .args([path(directory.path()), path(&program), &port.to_string()])
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("unshare has run before");
+        let small = Self { process: Process { child, output: None }, port, directory };
+        until("it serves", || {
+            let mut client = Connection::open(port).ok()?;
+            matches!(client.run("PING"), Reply::Simple(_)).then_some(())
+        });
+        Some(small)
+    }
+
+    fn connect(&self) -> Connection {
+        Connection::open(self.port).expect("the server listens")
+    }
+
+    /// A file that takes the room away.
+    fn filler(&self) -> PathBuf {
+        self.data().join("filler")
+    }
+
+    /// The data directory, as it is seen from outside.
+    fn data(&self) -> PathBuf {
+        let inside = self.directory.path().strip_prefix("/").expect("an absolute path");
+        Path::new(&format!("/proc/{}/root", self.process.id())).join(inside)
+    }
+}
+
+fn newest_increment(data: &Path) -> PathBuf {
+    fs::read_dir(data.join("appendonlydir"))
+        .expect("the log's directory")
+        .map(|entry| entry.expect("a directory entry").path())
+        .filter(|path| path.to_string_lossy().ends_with(".incr.aof"))
+        .max()
+        .expect("the log has an increment")
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().expect("a UTF-8 path")
+}
+
+/// Waits until there is something.
+fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "not within 10 s: {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}

@@ -1,0 +1,37 @@
+//! A reply leaves as soon as the log allows it, whichever loop has written the log.
+//!
+//! Loops write the log for each other. A loop that holds a reply back sleeps until it is told; with a single
+//! connection on it nothing else wakes it, so a word that is lost shows as a reply that never comes.
+#![expect(clippy::disallowed_methods, reason = "a test has threads and clocks")]
+
+mod support;
+
+use std::thread;
+use std::time::{Duration, Instant};
+use support::server::{Program, Server};
+
+#[test]
+fn no_reply_is_forgotten_while_loops_write_for_each_other() {
+    for policy in ["always", "no"] {
+        let server = Server::start_with(Program::Millstream, &["--threads", "3", "--appendfsync", policy]);
+        let until = Instant::now() + Duration::from_secs(3);
+        thread::scope(|scope| {
+            // One connection a loop. They rest, so that a loop is often the only one at work, or just comes in between.
+            for client in 0..3_u64 {
+                let mut connection = server.connect();
+                scope.spawn(move || {
+                    let mut done = 0;
+                    while Instant::now() < until {
+                        connection.send(&["INCR", "counter"]);
+                        let reply = connection.reply_within(Duration::from_secs(2));
+                        assert!(reply.is_ok(), "{policy}: client {client} waits for reply {done}: {reply:?}");
+                        done += 1;
+                        if done % (7 + client) == 0 {
+                            thread::sleep(Duration::from_micros(100 * (done % 17)));
+                        }
+                    }
+                });
+            }
+        });
+    }
+}
