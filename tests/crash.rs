@@ -267,7 +267,7 @@ fn applied(mut snapshot: Snapshot, log: &[Exchange]) -> Snapshot {
             }
             (_, Answer::Popped(Some((list, messages)))) => {
                 at(*list, &mut |list| {
-                    assert_eq!(list.drain(..messages.len()).collect::<Vec<_>>(), *messages)
+                    assert_eq!(list.drain(..messages.len()).collect::<Vec<_>>(), *messages);
                 });
             }
             (Ask::Move { queue, .. }, Answer::Moved(Some(message))) => {

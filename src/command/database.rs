@@ -1,6 +1,6 @@
 //! A whole database: its keys listed, counted, walked through, removed.
 
-use super::arguments::{self, is};
+use super::arguments::{self, integer, is};
 use super::entry::{Categories, Command, Flags, Group};
 use super::{Context, Outcome};
 use crate::error::Error;
@@ -202,6 +202,22 @@ fn flushall(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
     Ok(cx.reply.ok().into())
 }
 
+/// `SWAPDB index1 index2`
+fn swapdb(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
+    // What does not fit 32 bits is no index at all.
+    let index = |arg| integer(arg).ok().and_then(|index| i32::try_from(index).ok());
+    let one = index(&args[1]).ok_or(Error::new("ERR invalid first DB index"))?;
+    let other = index(&args[2]).ok_or(Error::new("ERR invalid second DB index"))?;
+    let database = |number: i32| {
+        let number = u8::try_from(number).ok().filter(|number| *number < cx.keys.database_count());
+        number.ok_or(Error::new("ERR DB index is out of range"))
+    };
+    let (one, other) = (database(one)?, database(other)?);
+    cx.keys.swap(one, other);
+    cx.log_request(args);
+    Ok(cx.reply.ok().into())
+}
+
 /// Removing is never left for later here, so the word makes no difference.
 fn flush_mode(args: Args<'_>) -> Result<(), Error> {
     match args.get(1) {
@@ -291,6 +307,18 @@ pub(super) const COMMANDS: &[Command] = &[
         complexity: "O(N) where N is the number of keys in the selected database",
         tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
         handler: flushdb,
+        ..FLUSH
+    },
+    Command {
+        name: "swapdb",
+        since: "4.0.0",
+        arity: 3,
+        flags: Flags::WRITE.union(Flags::FAST).union(Flags::WHOLE),
+        categories: Categories::KEYSPACE.union(Categories::DANGEROUS),
+        summary: "Swaps two Redis databases.",
+        complexity: "O(N) where N is the count of clients watching or blocking on keys from both databases.",
+        syntax: "index1 index2",
+        handler: swapdb,
         ..FLUSH
     },
     Command {

@@ -258,7 +258,7 @@ fn ltrim(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
 }
 
 fn lrem(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
-    let count = integer(&args[2])?;
+    let count = with_opposite(&args[2])?;
     let Some(list) = cx.keys.list_mut(&args[1])? else { return Ok(cx.reply.integer(0).into()) };
     let removed = list.remove_matching(count, &args[3]);
     if list.is_empty() {
@@ -306,16 +306,22 @@ fn lpos(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
 }
 
 fn parse_rank(arg: &[u8]) -> Result<i64, Error> {
-    match integer(arg)? {
+    match with_opposite(arg)? {
         0 => Err(Error::new(
             "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... \
              or use negative to start from the end of the list",
         )),
-        // It has no positive counterpart.
+        rank => Ok(rank),
+    }
+}
+
+/// An integer whose sign is a direction: the least one has no opposite.
+fn with_opposite(arg: &[u8]) -> Result<i64, Error> {
+    match integer(arg)? {
         i64::MIN => Err(Error::new(
             "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
         )),
-        rank => Ok(rank),
+        number => Ok(number),
     }
 }
 

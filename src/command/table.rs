@@ -163,8 +163,7 @@ fn unknown_command(args: Args<'_>) -> Error {
     /// Redis quotes so many bytes of a request that it does not know.
     const QUOTED: usize = 128;
     let mut text = b"ERR unknown command '".to_vec();
-    let name = &args[0];
-    text.extend_from_slice(&name[..name.len().min(QUOTED)]);
+    text.extend_from_slice(printable(&args[0], QUOTED));
     text.extend_from_slice(b"', with args beginning with: ");
     let mut quoted = Vec::new();
     for arg in args.tail(1).iter() {
@@ -172,17 +171,23 @@ fn unknown_command(args: Args<'_>) -> Error {
             break;
         }
         quoted.push(b'\'');
-        quoted.extend_from_slice(&arg[..arg.len().min(QUOTED.saturating_sub(quoted.len() - 1))]);
+        quoted.extend_from_slice(printable(arg, QUOTED.saturating_sub(quoted.len() - 1)));
         quoted.extend_from_slice(b"' ");
     }
     text.extend_from_slice(&quoted);
     Error::with(text)
 }
 
+/// What Redis would print of a word: at most so many bytes, and none from a NUL on.
+fn printable(word: &[u8], most: usize) -> &[u8] {
+    let word = word.split(|byte| *byte == 0).next().unwrap_or_default();
+    &word[..word.len().min(most)]
+}
+
 fn unknown_subcommand(container: &str, name: &[u8]) -> Error {
     const QUOTED: usize = 128;
     let mut text = b"ERR unknown subcommand '".to_vec();
-    text.extend_from_slice(&name[..name.len().min(QUOTED)]);
+    text.extend_from_slice(printable(name, QUOTED));
     text.extend_from_slice(format!("'. Try {} HELP.", container.to_uppercase()).as_bytes());
     Error::with(text)
 }

@@ -56,9 +56,8 @@ impl Turn<'_> {
             watch.keys.lock().iter().fold(set, |set, (_, key)| set.with(shard_of(key)))
         });
         self.hold(wanted.union(watched));
-        for (row, request) in rows.iter().zip(&transaction.queue) {
-            self.expire_for(row, session.db, request.as_args());
-        }
+        // A watched key whose time has come has changed.
+        self.expire_all();
         if self.end_watch(session) {
             reply.null_array();
             return Ok(());
@@ -70,6 +69,7 @@ impl Turn<'_> {
         self.effects.records.begin_transaction();
         for (row, request) in rows.into_iter().zip(&transaction.queue) {
             let start = reply.len();
+            self.expire_for(row, session.db, request.as_args());
             match self.run(row, session, request.as_args(), reply) {
                 Ok(Outcome::Unblock { client, with_error }) => {
                     let ending = if with_error { Ending::Unblocked } else { Ending::Timeout };

@@ -13,6 +13,7 @@ use crate::command::{Action, Condition, Context, Effects, Flags, Group, Outcome,
 use crate::error::Error;
 use crate::keyspace::{Keys, SHARDS, Type, shard_of};
 use crate::metrics::{Counter, Gauge, LoopMetrics};
+use crate::number;
 use crate::resp::{Args, Limits, Reply, RequestParser};
 use crate::session::{Client, Replies, Session};
 
@@ -127,9 +128,7 @@ impl<'e> Turn<'e> {
     /// Removes keys whose time has come, in one shard, and serves those who waited for them.
     pub fn expire(&mut self, shard: usize) {
         self.hold(ShardSet::EMPTY.with(shard));
-        let mark = self.effects.records.mark();
-        self.expire_due(usize::MAX);
-        self.serve(mark);
+        self.expire_all();
     }
 
     /// Runs a waiter's request again because its time to look again has come.
@@ -219,7 +218,9 @@ impl<'e> Turn<'e> {
             self.release();
         }
         self.hold(wanted);
+        let mark = self.effects.records.mark();
         self.expire_for(row, session.db, args);
+        self.serve(mark);
         let mark = self.effects.records.mark();
         let executed = match self.run(row, session, args, reply)? {
             Outcome::Reply => Executed::Replied,
@@ -362,7 +363,8 @@ impl<'e> Turn<'e> {
         self.set = ShardSet::EMPTY;
     }
 
-    /// Removes the keys whose time has come before a command can see them.
+    /// Removes the keys whose time has come before a command can see them; who waited for them is still to be
+    /// served.
     pub(super) fn expire_for(&mut self, row: &Row, db: u8, args: Args<'_>) {
         let flags = row.command.flags;
         let whole = flags.contains(Flags::WHOLE);
@@ -371,7 +373,6 @@ impl<'e> Turn<'e> {
         if !self.held.shards().any(|shard| is_due(shard, db, every_database, self.now_ms)) {
             return;
         }
-        let mark = self.effects.records.mark();
         self.expire_due(if whole { usize::MAX } else { EXPIRED_MAX });
         for at in row.command.key_positions(args) {
             let key = &args[at];
@@ -382,6 +383,12 @@ impl<'e> Turn<'e> {
                 self.effects.records.push(db, &[b"DEL", key]);
             }
         }
+    }
+
+    /// Removes every key of the held shards whose time has come, and serves those who waited for them.
+    pub(super) fn expire_all(&mut self) {
+        let mark = self.effects.records.mark();
+        self.expire_due(usize::MAX);
         self.serve(mark);
     }
 
@@ -546,10 +553,14 @@ impl<'e> Turn<'e> {
             while let Some(args) = parser.next(run, limits).expect("records are requests") {
                 let row = table().resolve(args).expect("records are commands of the table");
                 if row.command.flags.contains(Flags::WHOLE) {
-                    for shard in self.held.shards() {
-                        shard.mark_changed(db, None);
-                        let waited_for = shard.waiters.keys().filter(|at| at.0 == db);
-                        ready.extend(waited_for.map(|(db, key)| (db, key.into())));
+                    // The only such command with arguments is `SWAPDB`, and they are databases.
+                    let named = args.tail(1).iter().filter_map(number::unsigned).map(|db| db as u8);
+                    for db in named.chain((args.len() == 1).then_some(db)) {
+                        for shard in self.held.shards() {
+                            shard.mark_changed(db, None);
+                            let waited_for = shard.waiters.keys().filter(|at| at.0 == db);
+                            ready.extend(waited_for.map(|(db, key)| (db, key.into())));
+                        }
                     }
                 }
                 for at in row.command.key_positions(args) {

@@ -35,6 +35,11 @@ impl Keyspace {
         &mut self.databases[usize::from(db)]
     }
 
+    /// Exchanges two databases.
+    pub fn swap(&mut self, one: u8, other: u8) {
+        self.databases.swap(usize::from(one), usize::from(other));
+    }
+
     /// How many databases there are.
     #[must_use]
     pub fn databases(&self) -> u8 {
@@ -260,6 +265,14 @@ impl<'a> Keys<'a> {
         };
         let many = many.into_iter().flat_map(|parts| parts.iter_mut().flatten().map(|part| &mut **part));
         one.into_iter().chain(many).map(move |keyspace| keyspace.database_mut(db))
+    }
+
+    /// Exchanges two databases in every shard that is held; the table must say that this is all of them.
+    pub fn swap(&mut self, one: u8, other: u8) {
+        match &mut self.parts {
+            Parts::One(_, keyspace) => keyspace.swap(one, other),
+            Parts::Many(parts) => parts.iter_mut().flatten().for_each(|keyspace| keyspace.swap(one, other)),
+        }
     }
 
     fn home(&self, key: &[u8]) -> &Database {

@@ -67,7 +67,7 @@ impl Message {
         let mut bytes = format!("{self}/").into_bytes();
         let mixed = self.number.wrapping_mul(0x9E37_79B1).wrapping_add(self.producer);
         // Mostly short; now and then more than a socket takes at once.
-        let filler = if mixed % 211 == 0 { 30_000 } else { (mixed >> 8) % 120 };
+        let filler = if mixed.is_multiple_of(211) { 30_000 } else { (mixed >> 8) % 120 };
         bytes.extend((0..filler).map(|at| b'a' + ((mixed.wrapping_add(at)) % 26) as u8));
         bytes
     }
