@@ -11,18 +11,19 @@
 //!
 //! Lines at the left margin are requests in inline form. What is indented is what they must cause: the reply's very
 //! bytes, line ends shown as spaces and the rest escaped, or `(blocks)`; then a line for each record that was logged.
-//! `log db3:` is one in database 3. Lines with `#` set the stage: `# now 5000` the time, `# db 1` the database,
+//! `log db3:` is one in database 3, `log own:` one that carries a command of our own. Lines with `#` set the stage: `# now 5000` the time, `# db 1` the database,
 //! `# resp 3` the protocol, `# random 7` the next random numbers; `# stream key` makes an empty stream; after
-//! `# blocking off` commands may not wait, as inside a transaction.
+//! `# blocking off` commands may not wait, as inside a transaction; `# replaying on` is as before the log is loaded.
 //! Before a request runs, keys whose time has come are removed and logged, as the engine does.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use ahash::RandomState;
 
 use super::{Context, Effects, Outcome, table};
-use crate::aof::record::read_command;
+use crate::aof::record::{own_command, read_command};
 use crate::config::{Config, Settings};
 use crate::keyspace::{Keys, Keyspace, SHARDS, Value};
 use crate::metrics::{LoopMetrics, Metrics};
@@ -72,10 +73,12 @@ impl Stage {
         const DATABASES: usize = 16;
         let hasher = RandomState::with_seeds(1, 2, 3, 4);
         let (metrics, mut loops) = Metrics::new(1, table().rows().len());
+        let server = Server::new(Config::new(Settings::default()), metrics);
+        server.loading.store(false, Relaxed);
         let client = Client::new(1, 0, "127.0.0.1:50000".to_owned(), "127.0.0.1:6379".to_owned(), 0);
         Stage {
             shards: (0..SHARDS).map(|_| Keyspace::new(DATABASES, &hasher)).collect(),
-            server: Server::new(Config::new(Settings::default()), metrics),
+            server,
             metrics: loops.pop().expect("one loop was asked for"),
             may_block: true,
             session: Session::new(Arc::new(client), true),
@@ -106,6 +109,7 @@ impl Stage {
                 self.session.set_protocol(if number() == 3 { Protocol::Resp3 } else { Protocol::Resp2 });
             }
             "blocking" => self.may_block = value == "on",
+            "replaying" => self.server.loading.store(value == "on", Relaxed),
             "stream" => {
                 self.keys().insert(value.as_bytes(), Value::Stream(Box::default()));
             }
@@ -125,7 +129,11 @@ impl Stage {
             let (mut rest, mut args) = (run, Vec::new());
             while !rest.is_empty() {
                 let len = read_command(rest, &mut args).expect("records are well-formed");
-                writeln!(transcript, "  {place}: {}", words(&rest[..len])).expect("a string takes any text");
+                match own_command(args.iter().copied()) {
+                    Some(own) => writeln!(transcript, "  {place} own: {}", words(own)),
+                    None => writeln!(transcript, "  {place}: {}", words(&rest[..len])),
+                }
+                .expect("a string takes any text");
                 rest = &rest[len..];
             }
         }
