@@ -21,6 +21,7 @@ pub struct NewGroup {
 }
 
 /// A consumer group of a stream.
+#[derive(Clone)]
 pub struct Group {
     name: Box<[u8]>,
     pub(super) last_delivered: StreamId,

@@ -34,7 +34,7 @@ pub struct PendingEntry {
 }
 
 /// The pending entries of a group.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Pending {
     records: Records,
     by_id: Order<StreamId>,
@@ -342,6 +342,7 @@ fn unpack(record: &PackedRecord, wide: Option<&Wide>) -> PendingEntry {
 }
 
 /// The records, named by slot.
+#[derive(Clone)]
 struct Records {
     pages: Vec<Page>,
     wide: BTreeMap<u32, Wide>,
@@ -352,6 +353,7 @@ struct Records {
 }
 
 /// A page of records. Only a page that a snapshot has seen counts its holders: the others are written without.
+#[derive(Clone)]
 enum Page {
     Own(Box<[PackedRecord]>),
     Shared(Arc<Box<[PackedRecord]>>),
@@ -523,6 +525,7 @@ const FREE_RECORD: PackedRecord = PackedRecord {
 const CHUNK_SLOTS: usize = 256;
 
 /// Slots in the order of their keys, which the caller knows: sorted chunks. A key must not change while its slot is in.
+#[derive(Clone)]
 struct Order<K> {
     /// None of them empty, unless it is the only one.
     chunks: VecDeque<Chunk<K>>,
@@ -530,6 +533,7 @@ struct Order<K> {
 }
 
 /// A sorted run of slots.
+#[derive(Clone)]
 struct Chunk<K> {
     /// Not above any key in this chunk, above all keys in the chunk before: searching among chunks reads no record.
     from: K,

@@ -7,6 +7,8 @@
 //! `lag` is not kept: it is the number of live entries behind the group's last delivered id, which the blocks know.
 //! `entries_read` follows redis-server 8.2.3, gaps in knowledge included, because it can be read from outside.
 
+use std::fmt;
+
 use super::block::{BLOCK_BYTES_MAX, Entry, Limits};
 use super::entries::{Entries, Trim};
 use super::group::{Consumer, Group, NewGroup};
@@ -15,7 +17,7 @@ use super::idmp::{Idmp, IdmpConfig};
 use super::pending::{ConsumerId, PendingSnapshot};
 
 /// A stream value.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Stream {
     entries: Entries,
     last_id: StreamId,
@@ -413,6 +415,16 @@ impl Stream {
             self.max_deleted_id = self.max_deleted_id.max(id);
         }
         deleted
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream")
+            .field("len", &self.len())
+            .field("last_id", &self.last_id)
+            .field("groups", &self.groups.len())
+            .finish_non_exhaustive()
     }
 }
 
