@@ -4,11 +4,21 @@
 //! script) together with the database each one belongs to; [`read_command`] reads them back. Which command stands for
 //! which effect is the engine's business. The log adds what makes a payload stand alone: `SELECT` at its start and
 //! wherever the database changes.
+//!
+//! What no Redis 7.0 command can say is an *own command*: it rides, encoded like any other, in the one argument of a
+//! `PING`, which every Redis replays as nothing. [`own_command`] takes it out again.
+//!
+//! ```text
+//! *2 $4 PING $… "millstream-do/1 " *5 $11 XIDMPRECORD …
+//! ```
 
 use std::fmt;
 
 const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
 const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
+
+/// How the argument of a `PING` that carries an own command begins. What follows is the command.
+const OWN_PREFIX: &[u8] = b"millstream-do/1 ";
 
 /// The most arguments a command may have: Redis' own limit on a request.
 pub const ARGUMENTS_MAX: usize = 1024 * 1024;
@@ -77,9 +87,27 @@ impl Records {
 
     /// The same, from wherever the arguments are.
     pub fn push_request<'a>(&mut self, db: u8, arguments: impl ExactSizeIterator<Item = &'a [u8]>) {
-        debug_assert!(arguments.len() > 0 && arguments.len() <= ARGUMENTS_MAX);
-        encode(&mut self.bytes, arguments);
+        self.push_with(db, &[], arguments);
+    }
+
+    /// The same, from its beginning and the arguments that follow it.
+    pub fn push_with<'a>(
+        &mut self,
+        db: u8,
+        head: &[&'a [u8]],
+        rest: impl ExactSizeIterator<Item = &'a [u8]>,
+    ) {
+        let count = head.len() + rest.len();
+        debug_assert!(count > 0 && count <= ARGUMENTS_MAX);
+        encode(&mut self.bytes, count, head.iter().copied().chain(rest));
         self.end_command(db);
+    }
+
+    /// Adds a command of database `db` that Redis 7.0 does not know, so that a Redis that loads the log passes over it.
+    pub fn push_own(&mut self, db: u8, arguments: &[&[u8]]) {
+        let mut carried = OWN_PREFIX.to_vec();
+        encode_command(&mut carried, arguments);
+        self.push(db, &[b"PING", &carried]);
     }
 
     /// Adds a command of database `db` that is encoded already, for instance a request logged verbatim. `bytes` is
@@ -156,13 +184,21 @@ impl Records {
     }
 }
 
-/// Appends one command as a RESP array of bulk strings.
-pub fn encode_command(out: &mut Vec<u8>, arguments: &[&[u8]]) {
-    encode(out, arguments.iter().copied());
+/// The own command that a record carries, encoded, if it is one that does. The record is given by its arguments.
+pub fn own_command<'a>(mut arguments: impl ExactSizeIterator<Item = &'a [u8]>) -> Option<&'a [u8]> {
+    if arguments.len() != 2 || arguments.next() != Some(b"PING") {
+        return None;
+    }
+    arguments.next()?.strip_prefix(OWN_PREFIX)
 }
 
-fn encode<'a>(out: &mut Vec<u8>, arguments: impl ExactSizeIterator<Item = &'a [u8]>) {
-    encode_length(out, b'*', arguments.len());
+/// Appends one command as a RESP array of bulk strings.
+pub fn encode_command(out: &mut Vec<u8>, arguments: &[&[u8]]) {
+    encode(out, arguments.len(), arguments.iter().copied());
+}
+
+fn encode<'a>(out: &mut Vec<u8>, count: usize, arguments: impl Iterator<Item = &'a [u8]>) {
+    encode_length(out, b'*', count);
     for argument in arguments {
         encode_length(out, b'$', argument.len());
         out.extend_from_slice(argument);
@@ -312,6 +348,23 @@ mod tests {
     }
 
     #[test]
+    fn own_commands_ride_in_a_ping() {
+        let mut records = Records::new();
+        records.push_own(3, &[b"XCFGSET", b"a b\r\n", b""]);
+        let inner = "*3\r\n$7\r\nXCFGSET\r\n$5\r\na b\r\n\r\n$0\r\n\r\n";
+        let encoded = format!("[3]*2\r\n$4\r\nPING\r\n${}\r\nmillstream-do/1 {inner}\r\n", 16 + inner.len());
+        assert_eq!(text(&records), encoded);
+
+        let (_, run) = records.runs().next().unwrap();
+        let mut arguments = Vec::new();
+        read_command(run, &mut arguments).unwrap();
+        assert_eq!(own_command(arguments.iter().copied()), Some(inner.as_bytes()));
+        for other in [&[&b"PING"[..]][..], &[b"PING", b"hello"], &[b"ECHO", b"millstream-do/1 x"]] {
+            assert_eq!(own_command(other.iter().copied()), None);
+        }
+    }
+
+    #[test]
     fn the_reader_is_strict() {
         let good = b"*2\r\n$3\r\nFOO\r\n$0\r\n\r\n";
         assert_eq!(read_command(good, &mut Vec::new()), Ok(good.len()));
@@ -346,6 +399,16 @@ mod tests {
                 encode_command(&mut bytes, &arguments);
             }
             prop_assert_eq!(commands(&bytes), all);
+        }
+
+        #[test]
+        fn own_commands_read_back(command in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 1..9)) {
+            let mut records = Records::new();
+            records.push_own(0, &command.iter().map(Vec::as_slice).collect::<Vec<_>>());
+            let (_, run) = records.runs().next().unwrap();
+            let record = commands(run).remove(0);
+            let carried = own_command(record.iter().map(Vec::as_slice)).unwrap();
+            prop_assert_eq!(commands(carried), vec![command]);
         }
 
         #[test]

@@ -33,6 +33,8 @@ pub use effects::{Action, Effects};
 pub use entry::{Access, Begin, Categories, Command, Find, Flags, Group, KeySpec};
 pub use table::{Row, Table, table};
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use crate::error::Error;
 use crate::keyspace::{Keys, WrongType};
 use crate::metrics::LoopMetrics;
@@ -135,6 +137,19 @@ impl Context<'_> {
     pub fn log_request(&mut self, args: Args<'_>) {
         let db = self.keys.db();
         self.effects.records.push_request(db, args.iter());
+    }
+
+    /// Logs a change that no command of Redis 7.0 can repeat as one of ours that does. A Redis that loads the log
+    /// passes over it.
+    pub fn log_own(&mut self, args: &[&[u8]]) {
+        let db = self.keys.db();
+        self.effects.records.push_own(db, args);
+    }
+
+    /// Whether the command repeats what happened before a restart.
+    #[must_use]
+    pub fn is_replaying(&self) -> bool {
+        self.server.loading.load(Relaxed)
     }
 
     /// Logs a change as the command that repeats it.

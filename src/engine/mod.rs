@@ -22,10 +22,11 @@ pub use journal::{Journal, Lsn, NoJournal};
 pub use turn::{Executed, Turn, Wake, Woken};
 pub use waiter::{Ending, Waiter};
 
+use crate::aof::record::{Malformed, own_command};
 use crate::command::{Effects, Row, table};
 use crate::keyspace::SHARDS;
 use crate::metrics::LoopMetrics;
-use crate::resp::{Args, Reply};
+use crate::resp::{Args, Limits, Reply, RequestParser};
 use crate::server::Server;
 use crate::session::{Session, Watch};
 use shard::{Shard, ShardSet};
@@ -82,6 +83,8 @@ impl Engine {
     /// # Errors
     /// With the command's error text, if the change cannot be repeated.
     pub fn replay(&self, db: u8, now_ms: i64, args: Args<'_>, scratch: &mut Replay) -> Result<(), String> {
+        let mut parser = RequestParser::default();
+        let args = logged(args, &mut parser).map_err(|error| error.to_string())?;
         let row = table().resolve(args).map_err(|error| text(error.text()))?;
         scratch.session.db = db;
         scratch.reply.truncate(0);
@@ -192,6 +195,13 @@ impl Replay {
     pub fn new(session: Session, metrics: LoopMetrics) -> Replay {
         Replay { session, reply: Reply::default(), effects: Effects::default(), metrics }
     }
+}
+
+/// What a record says: the command it carries, if it carries one of our own.
+fn logged<'a>(record: Args<'a>, parser: &'a mut RequestParser) -> Result<Args<'a>, Malformed> {
+    let limits = Limits { bulk_max: u64::MAX, authenticated: true };
+    let Some(carried) = own_command(record.iter()) else { return Ok(record) };
+    parser.next(carried, limits).ok().flatten().ok_or(Malformed)
 }
 
 fn text(bytes: &[u8]) -> String {

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::journal::Lsn;
 use super::shard::{Shard, ShardSet};
 use super::waiter::{Ending, Waiter};
-use super::{Engine, Held, shards_of};
+use super::{Engine, Held, logged, shards_of};
 use crate::command::{Action, Condition, Context, Effects, Flags, Group, Outcome, Row, Wait, table};
 use crate::error::Error;
 use crate::keyspace::{Keys, SHARDS, Type, shard_of};
@@ -551,6 +551,8 @@ impl<'e> Turn<'e> {
         for (db, run) in self.effects.records.runs_from(mark) {
             let mut parser = RequestParser::default();
             while let Some(args) = parser.next(run, limits).expect("records are requests") {
+                let mut carried = RequestParser::default();
+                let args = logged(args, &mut carried).expect("what records carry are requests");
                 let row = table().resolve(args).expect("records are commands of the table");
                 if row.command.flags.contains(Flags::WHOLE) {
                     // The only such command with arguments is `SWAPDB`, and they are databases.
