@@ -87,8 +87,19 @@ impl Records {
 
     /// The same, from wherever the arguments are.
     pub fn push_request<'a>(&mut self, db: u8, arguments: impl ExactSizeIterator<Item = &'a [u8]>) {
-        debug_assert!(arguments.len() > 0 && arguments.len() <= ARGUMENTS_MAX);
-        encode(&mut self.bytes, arguments);
+        self.push_with(db, &[], arguments);
+    }
+
+    /// The same, from its beginning and the arguments that follow it.
+    pub fn push_with<'a>(
+        &mut self,
+        db: u8,
+        head: &[&'a [u8]],
+        rest: impl ExactSizeIterator<Item = &'a [u8]>,
+    ) {
+        let count = head.len() + rest.len();
+        debug_assert!(count > 0 && count <= ARGUMENTS_MAX);
+        encode(&mut self.bytes, count, head.iter().copied().chain(rest));
         self.end_command(db);
     }
 
@@ -183,13 +194,13 @@ pub fn own_command<'a>(mut arguments: impl ExactSizeIterator<Item = &'a [u8]>) -
 
 /// Appends one command as a RESP array of bulk strings.
 pub fn encode_command(out: &mut Vec<u8>, arguments: &[&[u8]]) {
-    encode(out, arguments.iter().copied());
+    encode(out, arguments.len(), arguments.iter().copied());
 }
 
-fn encode<'a>(out: &mut Vec<u8>, arguments: impl ExactSizeIterator<Item = &'a [u8]>) {
+fn encode<'a>(out: &mut Vec<u8>, count: usize, arguments: impl Iterator<Item = &'a [u8]>) {
     let mut digits = itoa::Buffer::new();
     out.push(b'*');
-    out.extend_from_slice(digits.format(arguments.len()).as_bytes());
+    out.extend_from_slice(digits.format(count).as_bytes());
     out.extend_from_slice(b"\r\n");
     for argument in arguments {
         out.push(b'$');

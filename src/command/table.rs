@@ -19,7 +19,12 @@ const FAMILIES: &[&[Command]] = &[
     string::COMMANDS,
     counter::COMMANDS,
     list::COMMANDS,
-    stream::COMMANDS,
+    stream::append::COMMANDS,
+    stream::range::COMMANDS,
+    stream::trim::COMMANDS,
+    stream::delete::COMMANDS,
+    stream::settings::COMMANDS,
+    stream::info::COMMANDS,
 ];
 
 /// The longest name of a command.

@@ -11,9 +11,11 @@
 //!
 //! Lines at the left margin are requests in inline form. What is indented is what they must cause: the reply's very
 //! bytes, line ends shown as spaces and the rest escaped, or `(blocks)`; then a line for each record that was logged.
-//! `log db3:` is one in database 3, `log own:` one that carries a command of our own. Lines with `#` set the stage: `# now 5000` the time, `# db 1` the database,
-//! `# resp 3` the protocol, `# random 7` the next random numbers; `# stream key` makes an empty stream; after
-//! `# blocking off` commands may not wait, as inside a transaction; `# replaying on` is as before the log is loaded.
+//! `log db3:` is one in database 3, `log own:` one that carries a command of our own. Lines with `#` set the stage:
+//! `# now 5000` the time, `# db 1` the database, `# resp 3` the protocol, `# random 7` the next random numbers,
+//! `# config name value` a setting; `# stream key` makes an empty stream; `# pending key group consumer 3-0 5-0`
+//! delivers these entries, to a group and a consumer that are made if need be; after `# blocking off` commands may
+//! not wait, as inside a transaction; `# replaying on` is as before the log is loaded.
 //! Before a request runs, keys whose time has come are removed and logged, as the engine does.
 
 use std::fmt::Write as _;
@@ -23,8 +25,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use ahash::RandomState;
 
 use super::{Context, Effects, Outcome, table};
-use crate::aof::record::{own_command, read_command};
+use crate::aof::record::{encode_command, own_command, read_command};
 use crate::config::{Config, Settings};
+use crate::keyspace::stream::{NewGroup, PendingEntry, StreamId};
 use crate::keyspace::{Keys, Keyspace, SHARDS, Value};
 use crate::metrics::{LoopMetrics, Metrics};
 use crate::resp::{Limits, Protocol, Reply, RequestParser};
@@ -93,6 +96,15 @@ impl Stage {
         answer
     }
 
+    /// The same for a request of many words, which no inline request may have: separated by single blanks.
+    pub(crate) fn answer_long(&mut self, line: &str) -> String {
+        let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        let mut request = Vec::new();
+        encode_command(&mut request, &words);
+        let (answer, _) = self.execute(&request);
+        answer
+    }
+
     /// Chooses what is random from here on.
     pub(crate) fn set_random(&mut self, random: u64) {
         self.random = random;
@@ -108,12 +120,36 @@ impl Stage {
             "resp" => {
                 self.session.set_protocol(if number() == 3 { Protocol::Resp3 } else { Protocol::Resp2 });
             }
+            "pending" => self.deliver(value),
+            "config" => {
+                let words: Vec<&str> = value.split(' ').collect();
+                self.server.config.set(&words).expect("the setting takes this value");
+            }
             "blocking" => self.may_block = value == "on",
             "replaying" => self.server.loading.store(value == "on", Relaxed),
             "stream" => {
                 self.keys().insert(value.as_bytes(), Value::Stream(Box::default()));
             }
             _ => panic!("there is no direction {what}"),
+        }
+    }
+
+    fn deliver(&mut self, value: &str) {
+        let words: Vec<&str> = value.split(' ').collect();
+        let [key, group, consumer, ids @ ..] = words.as_slice() else { panic!("who gets what?") };
+        let now_ms = self.now_ms.unsigned_abs();
+        let mut keys = self.keys();
+        let stream = keys.stream_or_new(key.as_bytes()).expect("the key holds a stream");
+        let start = NewGroup { last_delivered: StreamId::MIN, entries_read: Some(0) };
+        let group =
+            stream.group_id(group.as_bytes()).or_else(|| stream.create_group(group.as_bytes(), start));
+        let group = stream.group_mut(group.expect("there was none"));
+        let (owner, _) = group.see_consumer(consumer.as_bytes(), now_ms);
+        group.mark_active(owner, now_ms);
+        for id in ids {
+            let id = StreamId::parse(id.as_bytes(), 0).expect("the direction names ids");
+            group.put_pending(PendingEntry { id, owner: Some(owner), delivered_ms: now_ms, deliveries: 1 });
+            group.raise_last_delivered(id);
         }
     }
 

@@ -239,6 +239,21 @@ impl<'a> Keys<'a> {
         }
     }
 
+    /// The stream under the key, to be added to; if there is no such key, it is made with what `new` returns.
+    ///
+    /// # Errors
+    /// If the key holds another type.
+    pub fn stream_or_insert_with(
+        &mut self,
+        key: &[u8],
+        new: impl FnOnce() -> Stream,
+    ) -> Result<&mut Stream, WrongType> {
+        match self.home_mut(key).get_or_insert_with(key, || Value::Stream(Box::new(new()))) {
+            Value::Stream(stream) => Ok(stream),
+            _ => Err(WrongType),
+        }
+    }
+
     /// The selected database of every shard that is held, in shard order. For commands that work on the whole
     /// database; the table must say so of them.
     pub fn databases(&self) -> impl Iterator<Item = &Database> {

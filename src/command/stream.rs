@@ -1,6 +1,0 @@
-//! stream commands.
-
-use super::entry::Command;
-
-/// The family's table.
-pub(super) const COMMANDS: &[Command] = &[];
