@@ -120,7 +120,7 @@ fn deliver(
     }
 
     let (consumer, is_new) = stream.group_mut(at).see_consumer(reader.consumer, now_ms);
-    let mut claims = Claims::default();
+    let (mut claims, mut news) = (Claims::default(), Claims::default());
     for before in claimable.entries {
         let after = delivered_again(before, consumer, now_ms);
         stream.group_mut(at).put_pending(after);
@@ -137,19 +137,22 @@ fn deliver(
         }
         answer.count();
         if !reader.no_ack {
-            claims.add(entry.id, 1);
+            news.add(entry.id, 1);
         }
         true
     });
     answer.close(cx.reply, section, false);
     let group = stream.group_mut(at);
-    if !claims.is_empty() {
+    let keeps_any = !claims.is_empty() || !news.is_empty();
+    if keeps_any {
         group.mark_active(consumer, now_ms);
     }
     let position = delivered.last.map(|_| Position::of(group));
 
+    // In this order: in a group that was set back, what was claimed can be new as well.
     claims.log(cx, key, reader.group, reader.consumer, now_ms);
-    if is_new && claims.is_empty() {
+    news.log(cx, key, reader.group, reader.consumer, now_ms);
+    if is_new && !keeps_any {
         log_consumer(cx, key, reader.group, reader.consumer);
     }
     if let Some(position) = position {
