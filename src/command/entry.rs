@@ -277,13 +277,10 @@ impl KeySpec {
         let none = (0..0).step_by(1);
         let begin = match self.begin {
             Begin::Index(index) => index,
-            Begin::Keyword(word, from) => {
-                let found = (from..args.len()).find(|at| args[*at].eq_ignore_ascii_case(word.as_bytes()));
-                match found {
-                    Some(at) => at + 1,
-                    None => return none,
-                }
-            }
+            Begin::Keyword(word, from) => match find_keyword(args, word, from) {
+                Some(at) => at + 1,
+                None => return none,
+            },
         };
         if begin >= args.len() {
             return none;
@@ -311,6 +308,23 @@ impl KeySpec {
         };
         (first..end.max(first)).step_by(step)
     }
+}
+
+/// Where a keyword stands, looked for from an argument's number on. The two names behind `GROUP` are not looked at:
+/// anybody may call a consumer group or a consumer what the keyword is called.
+fn find_keyword(args: Args<'_>, word: &str, from: usize) -> Option<usize> {
+    let mut at = 1;
+    while let Some(arg) = args.get(at) {
+        if arg.eq_ignore_ascii_case(b"GROUP") {
+            at += 3;
+            continue;
+        }
+        if at >= from && arg.eq_ignore_ascii_case(word.as_bytes()) {
+            return Some(at);
+        }
+        at += 1;
+    }
+    None
 }
 
 impl Command {
@@ -397,5 +411,31 @@ impl Command {
     #[must_use]
     pub fn writes(&self) -> bool {
         self.flags.contains(Flags::WRITE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resp::OwnedArgs;
+
+    #[test]
+    fn a_group_may_be_called_what_the_keyword_is_called() {
+        const STREAMS: KeySpec = KeySpec::half_after("STREAMS", 4, Access::RO);
+        let keys = |request: &str| {
+            let args: OwnedArgs = request.split(' ').collect();
+            let args = args.as_args();
+            let names = STREAMS.positions(args).map(|at| String::from_utf8_lossy(&args[at]).into_owned());
+            names.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(keys("XREADGROUP GROUP g c STREAMS a b > >"), "a b");
+        assert_eq!(keys("XREADGROUP group STREAMS STREAMS streams a b > >"), "a b");
+        assert_eq!(keys("XREADGROUP NOACK COUNT 1 GROUP STREAMS streams BLOCK 1 STREAMS a >"), "a");
+        assert_eq!(keys("XREADGROUP GROUP g STREAMS STREAMS STREAMS >"), "STREAMS");
+        for malformed in
+            ["XREADGROUP GROUP", "XREADGROUP GROUP g c COUNT 1", "XREADGROUP GROUP g c COUNT 1 STREAMS"]
+        {
+            assert_eq!(keys(malformed), "");
+        }
     }
 }

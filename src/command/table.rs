@@ -31,6 +31,9 @@ const FAMILIES: &[&[Command]] = &[
     stream::delete::COMMANDS,
     stream::settings::COMMANDS,
     stream::info::COMMANDS,
+    stream::read::COMMANDS,
+    stream::group::COMMANDS,
+    stream::pending::COMMANDS,
 ];
 
 /// The longest name of a command.

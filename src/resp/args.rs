@@ -52,6 +52,12 @@ impl<'a> Args<'a> {
         Args { bytes: self.bytes, spans: self.spans.get(index..).unwrap_or_default() }
     }
 
+    /// The first `len` arguments; all if there are no more.
+    #[must_use]
+    pub fn head(&self, len: usize) -> Args<'a> {
+        Args { bytes: self.bytes, spans: &self.spans[..len.min(self.spans.len())] }
+    }
+
     /// All arguments in order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &'a [u8]> + ExactSizeIterator + use<'a> {
         let bytes = self.bytes;

@@ -248,8 +248,26 @@ impl Reply {
     pub fn array_of(&mut self, elements: impl FnOnce(&mut Reply) -> usize) -> Replied {
         let start = self.bytes.len();
         let len = elements(self);
+        self.array_before(start, len)
+    }
+
+    /// Makes the `len` replies that were said since [`len`](Self::len) was `start` the elements of an array.
+    pub fn array_before(&mut self, start: usize, len: usize) -> Replied {
+        self.header_before(start, b'*', len as i64)
+    }
+
+    /// Makes the `len` pairs of replies that were said since [`len`](Self::len) was `start` the pairs of a map. In
+    /// RESP2 a flat array.
+    pub fn map_before(&mut self, start: usize, len: usize) -> Replied {
+        match self.protocol {
+            Protocol::Resp2 => self.header_before(start, b'*', len as i64 * 2),
+            Protocol::Resp3 => self.header_before(start, b'%', len as i64),
+        }
+    }
+
+    fn header_before(&mut self, start: usize, kind: u8, value: i64) -> Replied {
         let end = self.bytes.len();
-        self.array(len);
+        self.header(kind, value);
         // The header goes in front: one move of the elements, and no memory but the buffer's own.
         let header = self.bytes.len() - end;
         self.bytes[start..].rotate_right(header);
@@ -273,5 +291,28 @@ impl Reply {
 
     fn line_end(&mut self) -> Replied {
         self.raw(b"\r\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_may_come_when_what_it_counts_has_been_said() {
+        for (protocol, map) in [(Protocol::Resp2, "*4"), (Protocol::Resp3, "%2")] {
+            let mut reply = Reply::new(protocol);
+            reply.integer(0);
+            let start = reply.len();
+            for key in ["a", "b"] {
+                reply.bulk(key);
+                let start = reply.len();
+                reply.integer(1);
+                reply.array_before(start, 1);
+            }
+            reply.map_before(start, 2);
+            let entries = "$1\r\na\r\n*1\r\n:1\r\n$1\r\nb\r\n*1\r\n:1\r\n";
+            assert_eq!(reply.as_bytes(), format!(":0\r\n{map}\r\n{entries}").as_bytes());
+        }
     }
 }
