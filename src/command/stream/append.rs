@@ -4,7 +4,7 @@
 //! of Redis 7.0. What that cannot say follows in records of its own.
 
 use super::arguments::strict_id;
-use super::settings::{self, new_window};
+use super::settings;
 use super::trim::{LIMIT_WITHOUT_TILDE, TrimOptions, block_limits};
 use crate::command::arguments::is;
 use crate::command::entry::{Access, Command, Flags, Group, KeySpec};
@@ -21,13 +21,14 @@ const NOT_GREATER: Error =
 const TOO_LARGE: Error = Error::new("ERR Elements are too large to be stored");
 
 fn xadd(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
-    let settings = cx.server.config.settings();
-    let request = Request::parse(args, &settings)?;
+    let config = cx.server.config.settings();
+    let request = Request::parse(args, &config)?;
     let key = &args[1];
     if request.existing_only && cx.keys.stream(key)?.is_none() {
         return Ok(cx.reply.null().into());
     }
-    let (db, now_ms, window) = (cx.keys.db(), cx.now_ms.max(0).unsigned_abs(), new_window(cx));
+    let window = settings::new_window_of(cx, &config);
+    let (db, now_ms) = (cx.keys.db(), cx.now_ms.max(0).unsigned_abs());
     let mut created = false;
     let stream = cx.keys.stream_or_insert_with(key, || {
         created = true;
@@ -52,7 +53,7 @@ fn xadd(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
         NewId::AutoSeq(ms) => stream.next_id_in(ms).ok_or(NOT_GREATER)?,
         NewId::Exact(id) => id,
     };
-    let appended = stream.append(id, pairs(request.fields), block_limits(&settings));
+    let appended = stream.append(id, pairs(request.fields), block_limits(&config));
     if let Err(error) = appended {
         if created {
             cx.keys.remove(key);

@@ -12,6 +12,7 @@ use crate::aof::record::Records;
 use crate::command::arguments::{integer, is};
 use crate::command::entry::{Access, Command, Flags, Group, KeySpec};
 use crate::command::{Context, Outcome};
+use crate::config::Settings;
 use crate::error::Error;
 use crate::keyspace::stream::{IdmpConfig, SetId, SetIdError, StreamId};
 use crate::number;
@@ -156,10 +157,14 @@ fn xidmprecord(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
 
 /// The window of idempotent producers that a stream made now has.
 pub(super) fn new_window(cx: &Context<'_>) -> IdmpConfig {
+    new_window_of(cx, &cx.server.config.settings())
+}
+
+/// The same for who has looked at the settings already.
+pub(super) fn new_window_of(cx: &Context<'_>, settings: &Settings) -> IdmpConfig {
     if cx.is_replaying() {
         return IdmpConfig::default();
     }
-    let settings = cx.server.config.settings();
     IdmpConfig { duration_s: settings.stream_idmp_duration, maxsize: settings.stream_idmp_maxsize }
 }
 
