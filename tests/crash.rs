@@ -200,7 +200,7 @@ impl Story {
             .expect("the log has an increment");
         let torn = match self.random.below(3) {
             0 => vec![0; 1 + self.random.below(5000)],
-            1 => b"*2\r\n$4\r\nPING\r\n$"[..1 + self.random.below(16)].to_vec(),
+            1 => b"*2\r\n$4\r\nPING\r\n$"[..1 + self.random.below(15)].to_vec(),
             _ => (0..1 + self.random.below(500)).map(|_| (self.random.next() & 0xFF) as u8).collect(),
         };
         let mut file = OpenOptions::new().append(true).open(newest).expect("the newest increment");
@@ -267,7 +267,7 @@ fn applied(mut snapshot: Snapshot, log: &[Exchange]) -> Snapshot {
             }
             (_, Answer::Popped(Some((list, messages)))) => {
                 at(*list, &mut |list| {
-                    assert_eq!(list.drain(..messages.len()).collect::<Vec<_>>(), *messages)
+                    assert_eq!(list.drain(..messages.len()).collect::<Vec<_>>(), *messages);
                 });
             }
             (Ask::Move { queue, .. }, Answer::Moved(Some(message))) => {

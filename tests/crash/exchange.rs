@@ -47,6 +47,12 @@ impl fmt::Display for List {
     }
 }
 
+impl fmt::Debug for List {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 /// A message: one of a kind, numbered in the order in which its producer pushed to its queue.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub(crate) struct Message {
@@ -67,7 +73,7 @@ impl Message {
         let mut bytes = format!("{self}/").into_bytes();
         let mixed = self.number.wrapping_mul(0x9E37_79B1).wrapping_add(self.producer);
         // Mostly short; now and then more than a socket takes at once.
-        let filler = if mixed % 211 == 0 { 30_000 } else { (mixed >> 8) % 120 };
+        let filler = if mixed.is_multiple_of(211) { 30_000 } else { (mixed >> 8) % 120 };
         bytes.extend((0..filler).map(|at| b'a' + ((mixed.wrapping_add(at)) % 26) as u8));
         bytes
     }
@@ -129,12 +135,6 @@ pub(crate) enum Answer {
     /// The list's first messages.
     Saw(Vec<Message>),
     Counted(u64),
-}
-
-impl std::fmt::Debug for List {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
 }
 
 /// One line of a client's log: what it asked, and the answer if there was one.

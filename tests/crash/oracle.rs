@@ -182,7 +182,7 @@ impl Oracle {
         self.tally.indeterminate += 1;
         match ask {
             Ask::Push(messages) | Ask::PushTogether(messages) => {
-                self.tally.indeterminate += messages.len() - 1
+                self.tally.indeterminate += messages.len() - 1;
             }
             Ask::Pop { list, count } => self.slots.push(([list.queue].into(), *count)),
             Ask::AwaitPop { lists } => self.slots.push((lists.iter().map(|list| list.queue).collect(), 1)),
@@ -276,7 +276,7 @@ impl Oracle {
                 *oldest = (*oldest).min(message.number);
             }
         }
-        let mut missing = vec![0; QUEUES];
+        let mut missing = [0; QUEUES];
         let mut violations = Vec::new();
         for group in &mut self.groups {
             let there =
