@@ -15,7 +15,7 @@ use support::server::{Program, Server};
 fn no_reply_is_forgotten_while_loops_write_for_each_other() {
     for policy in ["always", "no"] {
         let server = Server::start_with(Program::Millstream, &["--threads", "3", "--appendfsync", policy]);
-        let until = Instant::now() + Duration::from_secs(3);
+        let until = Instant::now() + Duration::from_millis(1500);
         thread::scope(|scope| {
             // One connection a loop. They rest, so that a loop is often the only one at work, or just comes in between.
             for client in 0..3_u64 {
