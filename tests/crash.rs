@@ -200,7 +200,7 @@ impl Story {
             .expect("the log has an increment");
         let torn = match self.random.below(3) {
             0 => vec![0; 1 + self.random.below(5000)],
-            1 => b"*2\r\n$4\r\nPING\r\n$"[..1 + self.random.below(16)].to_vec(),
+            1 => b"*2\r\n$4\r\nPING\r\n$"[..1 + self.random.below(15)].to_vec(),
             _ => (0..1 + self.random.below(500)).map(|_| (self.random.next() & 0xFF) as u8).collect(),
         };
         let mut file = OpenOptions::new().append(true).open(newest).expect("the newest increment");

@@ -47,6 +47,12 @@ impl fmt::Display for List {
     }
 }
 
+impl fmt::Debug for List {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 /// A message: one of a kind, numbered in the order in which its producer pushed to its queue.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub(crate) struct Message {
@@ -129,12 +135,6 @@ pub(crate) enum Answer {
     /// The list's first messages.
     Saw(Vec<Message>),
     Counted(u64),
-}
-
-impl std::fmt::Debug for List {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
 }
 
 /// One line of a client's log: what it asked, and the answer if there was one.
