@@ -331,15 +331,27 @@ fn without_row_idle(reply: &Reply) -> Reply {
     Reply::Array(rows.iter().map(row).collect())
 }
 
-/// `XINFO` without what depends on the moment or on the reference's radix tree.
+/// `XINFO` without what depends on the moment, on the reference's radix tree or on its age.
 fn without_moments(reply: &Reply) -> Reply {
     const MASKED: [&str; 6] =
         ["idle", "inactive", "seen-time", "active-time", "radix-tree-keys", "radix-tree-nodes"];
+    // What the reference is too old to tell.
+    const NEWER: [&str; 7] = [
+        "idmp-duration",
+        "idmp-maxsize",
+        "pids-tracked",
+        "iids-tracked",
+        "iids-added",
+        "iids-duplicates",
+        "nacked-count",
+    ];
     let is_masked = |key: &Reply| MASKED.iter().any(|name| is_named(key, name));
+    let is_newer = |key: &Reply| NEWER.iter().any(|name| is_named(key, name));
     match reply {
         Reply::Map(pairs) => Reply::Map(
             pairs
                 .iter()
+                .filter(|(key, _)| !is_newer(key))
                 .map(|(key, value)| {
                     let value = match value {
                         Reply::Integer(value) if is_masked(key) && *value >= 0 => Reply::Integer(0),
@@ -356,6 +368,9 @@ fn without_moments(reply: &Reply) -> Reply {
             let mut masked: Vec<Reply> = Vec::with_capacity(elements.len());
             for (index, element) in elements.iter().enumerate() {
                 let key = index.checked_sub(1).map(|index| &elements[index]);
+                if is_newer(element) || key.is_some_and(is_newer) {
+                    continue;
+                }
                 masked.push(match (key, element) {
                     (Some(key), Reply::Integer(value)) if is_masked(key) && *value >= 0 => Reply::Integer(0),
                     (Some(key), value) if is_named(key, "pending") || is_named(key, "pel") => {
