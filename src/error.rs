@@ -61,6 +61,13 @@ impl Error {
         Error::with(format!("ERR wrong number of arguments for '{name}' command"))
     }
 
+    /// A subcommand whose arguments fit none of its forms: the container in capitals, the subcommand as it came.
+    #[must_use]
+    pub fn subcommand_form(container: &str, given: &[u8]) -> Error {
+        let before = b"ERR unknown subcommand or wrong number of arguments for '";
+        Error::with([before, given, b"'. Try ", container.as_bytes(), b" HELP."].concat())
+    }
+
     /// The text as it goes on the wire, line ends not yet removed.
     #[must_use]
     pub fn text(&self) -> &[u8] {

@@ -73,7 +73,7 @@ struct Explained {
 const EXPLAINED: &[Explained] = &[Explained {
     reason: "lag is exact and never null",
     is: |command, ours, theirs| {
-        command[0].eq_ignore_ascii_case(b"XINFO") && ours != theirs && streams::without_null_lag(ours, theirs)
+        command[0].eq_ignore_ascii_case(b"XINFO") && ours != theirs && streams::same_but_for_lag(ours, theirs)
     },
 }];
 
