@@ -64,8 +64,15 @@ impl Error {
     /// A subcommand whose arguments fit none of its forms: the container in capitals, the subcommand as it came.
     #[must_use]
     pub fn subcommand_form(container: &str, given: &[u8]) -> Error {
-        let before = b"ERR unknown subcommand or wrong number of arguments for '";
-        Error::with([before, given, b"'. Try ", container.as_bytes(), b" HELP."].concat())
+        let after = format!("'. Try {container} HELP.");
+        Error::quoting("ERR unknown subcommand or wrong number of arguments for '", given, &after)
+    }
+
+    /// An error that quotes a word as C would print it: nothing from a NUL on.
+    #[must_use]
+    pub fn quoting(before: &str, word: &[u8], after: &str) -> Error {
+        let word = word.split(|byte| *byte == 0).next().unwrap_or_default();
+        Error::with([before.as_bytes(), word, after.as_bytes()].concat())
     }
 
     /// The text as it goes on the wire, line ends not yet removed.

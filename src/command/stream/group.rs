@@ -133,13 +133,14 @@ impl Options {
                 continue;
             }
             let value = rest.next().filter(|_| is(word, "ENTRIESREAD"));
-            options.entries_read = match integer(value.ok_or_else(|| Error::subcommand_form("XGROUP", &args[1]))?)? {
-                -1 => None,
-                read => Some(
-                    u64::try_from(read)
-                        .map_err(|_| Error::new("ERR value for ENTRIESREAD must be positive or -1"))?,
-                ),
-            };
+            options.entries_read =
+                match integer(value.ok_or_else(|| Error::subcommand_form("XGROUP", &args[1]))?)? {
+                    -1 => None,
+                    read => Some(
+                        u64::try_from(read)
+                            .map_err(|_| Error::new("ERR value for ENTRIESREAD must be positive or -1"))?,
+                    ),
+                };
         }
         Ok(options)
     }
@@ -298,8 +299,7 @@ impl<'a> Release<'a> {
                 continue;
             }
             let value = options.next().filter(|_| is(word, "RETRYCOUNT"));
-            let value = value
-                .ok_or_else(|| Error::with([b"ERR Unrecognized XNACK option '", word, b"'"].concat()))?;
+            let value = value.ok_or_else(|| Error::quoting("ERR Unrecognized XNACK option '", word, "'"))?;
             let retry_count = number::integer(value).and_then(|count| u64::try_from(count).ok());
             release.retry_count =
                 Some(retry_count.ok_or(Error::new("ERR Invalid RETRYCOUNT value, must be >= 0"))?);

@@ -239,7 +239,7 @@ impl ClaimOptions {
                 }
                 () => {}
             }
-            let unrecognized = || Error::with([b"ERR Unrecognized XCLAIM option '", word, b"'"].concat());
+            let unrecognized = || Error::quoting("ERR Unrecognized XCLAIM option '", word, "'");
             let value = rest.next().ok_or_else(unrecognized)?;
             let number = |option: &str| {
                 let text = || format!("ERR Invalid {option} option argument for XCLAIM");
