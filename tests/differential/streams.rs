@@ -146,7 +146,7 @@ fn add(draw: &mut Draw, key: Vec<u8>) -> Command {
         trim_option(draw, &mut words);
     }
     words.push(match draw.below(12) {
-        0 => format!("{}-*", draw.below(400)).into_bytes(),
+        0 => format!("{}-*", draw.next_entry() / 3 + 1).into_bytes(),
         1 => {
             draw.pick(&["0-0", "x", "", "1-x", "-", "+", "18446744073709551615-18446744073709551616"]).into()
         }
@@ -160,9 +160,10 @@ fn add(draw: &mut Draw, key: Vec<u8>) -> Command {
     draw.command("XADD", words)
 }
 
-/// An id likely to be above the last one: the numbers are few, and streams are emptied often enough to begin again.
+/// The id of the next entry; rarely one that has been before.
 fn new_id(draw: &mut Draw) -> Vec<u8> {
-    format!("{}-{}", draw.below(400), draw.below(20)).into_bytes()
+    let number = if draw.one_in(10) { draw.some_entry() } else { draw.next_entry() };
+    numbered(number)
 }
 
 /// An id that may exist, or is odd.
@@ -171,9 +172,14 @@ fn id(draw: &mut Draw) -> Vec<u8> {
         0 => draw
             .pick(&["0", "0-0", "-", "+", "x", "", "1-", "18446744073709551615-18446744073709551615", "-1-1"])
             .into(),
-        1 | 2 => draw.below(400).to_string().into_bytes(),
-        _ => new_id(draw),
+        1 | 2 => (draw.some_entry() / 3).to_string().into_bytes(),
+        _ => numbered(draw.some_entry()),
     }
+}
+
+/// Three entries share a millisecond.
+fn numbered(entry: usize) -> Vec<u8> {
+    format!("{}-{}", entry / 3, entry % 3).into_bytes()
 }
 
 /// An end of a range.
