@@ -305,7 +305,11 @@ fn claim(draw: &mut Draw, key: Vec<u8>) -> Command {
         match draw.below(6) {
             0 => words.extend([draw.option(&["IDLE"]), draw.integer()]),
             1 => words.extend([draw.option(&["TIME"]), draw.integer()]),
-            2 => words.extend([draw.option(&["RETRYCOUNT"]), draw.integer()]),
+            2 => {
+                // One more than the greatest count is negative in the reference; here counts stop.
+                let count = Some(draw.integer()).filter(|count| count != b"9223372036854775807");
+                words.extend([draw.option(&["RETRYCOUNT"]), count.unwrap_or_else(|| b"7".to_vec())]);
+            }
             3 => words.push(draw.option(&["FORCE"])),
             4 => words.push(draw.option(&["JUSTID"])),
             _ => words.extend([draw.option(&["LASTID"]), id(draw)]),
