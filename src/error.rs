@@ -61,6 +61,20 @@ impl Error {
         Error::with(format!("ERR wrong number of arguments for '{name}' command"))
     }
 
+    /// A subcommand whose arguments fit none of its forms: the container in capitals, the subcommand as it came.
+    #[must_use]
+    pub fn subcommand_form(container: &str, given: &[u8]) -> Error {
+        let after = format!("'. Try {container} HELP.");
+        Error::quoting("ERR unknown subcommand or wrong number of arguments for '", given, &after)
+    }
+
+    /// An error that quotes a word as C would print it: nothing from a NUL on.
+    #[must_use]
+    pub fn quoting(before: &str, word: &[u8], after: &str) -> Error {
+        let word = word.split(|byte| *byte == 0).next().unwrap_or_default();
+        Error::with([before.as_bytes(), word, after.as_bytes()].concat())
+    }
+
     /// The text as it goes on the wire, line ends not yet removed.
     #[must_use]
     pub fn text(&self) -> &[u8] {

@@ -14,8 +14,8 @@
 //!
 //! ```text
 //! net ──► engine ──► command ──► keyspace
-//!  │        │           └──────► resp::Reply
-//!  │        └──► aof::record (pure)
+//!  │        │           ├──────► resp::Reply
+//!  │        └───────────┴──────► aof::record (pure)
 //!  ├──► resp (bytes ↔ requests and replies)
 //!  └──► aof (writer, loader, storage), config, metrics            main ──► everything
 //! ```
@@ -31,6 +31,7 @@
 //! | [`config`] | the one table of options and what is made of it | files |
 //! | [`session`], [`server`], [`metrics`] | what a connection, all connections, all loops share | |
 //! | [`error`], [`glob`], [`number`] | leaves that anybody may use | |
+//! | [`report`] | how events are printed | |
 //!
 //! # Invariants
 //!

@@ -7,7 +7,7 @@
 //! every policy has its servers.
 //!
 //! `crash/exchange.rs` is what clients ask and take down, `crash/clients.rs` who they are, `crash/oracle.rs` what must be
-//! true afterwards.
+//! true afterwards; `crash/streams.rs` is all of that for streams and consumer groups.
 //!
 //! `MILLSTREAM_LONG=1` runs a thousand cycles instead of thirty. `MILLSTREAM_SEED` repeats the clients' choices; how the
 //! threads interleave is not repeated.
@@ -19,6 +19,8 @@ mod clients;
 mod exchange;
 #[path = "crash/oracle.rs"]
 mod oracle;
+#[path = "crash/streams.rs"]
+mod streams;
 mod support;
 
 use clients::{Numbers, Report, Role};
@@ -28,6 +30,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::thread;
 use std::time::{Duration, Instant};
+use streams::Streams;
 use support::random::{Random, seed};
 use support::server::{Program, Server};
 
@@ -114,18 +117,16 @@ struct Story {
     random: Random,
     oracle: Oracle,
     numbers: Numbers,
+    streams: Streams,
 }
 
 impl Story {
     fn begin(policy: &str, threads: &str, random: &mut Random) -> Self {
         let server =
             Server::start_with(Program::Millstream, &["--appendfsync", policy, "--threads", threads]);
-        Self {
-            server,
-            random: Random::new(random.next()),
-            oracle: Oracle::default(),
-            numbers: Numbers::new(),
-        }
+        let streams = Streams::begin(&server);
+        let random = Random::new(random.next());
+        Self { server, random, oracle: Oracle::default(), numbers: Numbers::new(), streams }
     }
 
     fn cycle(&mut self) -> Result<Tally, Vec<Violation>> {
@@ -145,14 +146,17 @@ impl Story {
         self.server.start_again();
         let before = snapshot(&self.server);
         let mut tally = self.oracle.check(&before, &logs)?;
+        self.streams.check(&self.server)?;
 
         let log = self.write_in_between(&before);
+        self.streams.write_in_between(&self.server);
         self.server.kill();
         self.oracle.note(&log);
         self.oracle.note_answers(&log);
         self.server.start_again();
         let after = snapshot(&self.server);
         tally += self.oracle.check(&after, &[])?;
+        self.streams.check(&self.server)?;
         let expected = applied(before, &log);
         match after == expected {
             true => Ok(tally),
@@ -175,8 +179,10 @@ impl Story {
                 clients::start(role, port, Random::new(self.random.next()), pause, &self.numbers)
             })
             .collect();
+        let streams = self.streams.start(port, &mut self.random);
         thread::sleep(Duration::from_millis(20 + self.random.below(400) as u64));
         self.server.kill();
+        self.streams.finish(streams);
         clients
             .into_iter()
             .map(|client| {
@@ -200,7 +206,7 @@ impl Story {
             .expect("the log has an increment");
         let torn = match self.random.below(3) {
             0 => vec![0; 1 + self.random.below(5000)],
-            1 => b"*2\r\n$4\r\nPING\r\n$"[..1 + self.random.below(16)].to_vec(),
+            1 => b"*2\r\n$4\r\nPING\r\n$"[..1 + self.random.below(15)].to_vec(),
             _ => (0..1 + self.random.below(500)).map(|_| (self.random.next() & 0xFF) as u8).collect(),
         };
         let mut file = OpenOptions::new().append(true).open(newest).expect("the newest increment");

@@ -319,12 +319,7 @@ fn reply(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
 /// `CLIENT UNBLOCK client-id [TIMEOUT | ERROR]`
 fn unblock(_: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
     let with_error = match args.get(3) {
-        _ if args.len() > 4 => {
-            let mut text = b"ERR unknown subcommand or wrong number of arguments for '".to_vec();
-            text.extend_from_slice(&args[1]);
-            text.extend_from_slice(b"'. Try CLIENT HELP.");
-            return Err(Error::with(text));
-        }
+        _ if args.len() > 4 => return Err(Error::subcommand_form("CLIENT", &args[1])),
         None => false,
         Some(reason) => yes_or_no(reason, "ERROR", "TIMEOUT")
             .map_err(|_| Error::new("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"))?,

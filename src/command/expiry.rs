@@ -71,7 +71,7 @@ impl Condition {
             } else if is(option, "LT") {
                 condition.only_sooner = true;
             } else {
-                return Err(Error::with([b"ERR Unsupported option ", option].concat()));
+                return Err(Error::quoting("ERR Unsupported option ", option, ""));
             }
         }
         let Condition { only_without, only_with, only_later, only_sooner } = condition;

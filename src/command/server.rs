@@ -121,12 +121,7 @@ fn debug(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
         Some(enabled) if args.len() == 3 && is(name, "SET-ACTIVE-EXPIRE") => {
             cx.server.active_expire.store(number::integer(enabled).unwrap_or(0) != 0, Relaxed);
         }
-        _ => {
-            let mut text = b"ERR unknown subcommand or wrong number of arguments for '".to_vec();
-            text.extend_from_slice(name);
-            text.extend_from_slice(b"'. Try DEBUG HELP.");
-            return Err(Error::with(text));
-        }
+        _ => return Err(Error::subcommand_form("DEBUG", name)),
     }
     Ok(cx.reply.ok().into())
 }

@@ -404,6 +404,8 @@ impl Connection {
         let mut borrowed = self.state.borrow_mut();
         let state = &mut *borrowed;
         let free = state.open_gates(released);
+        // Who waits for the client to take replies looks again after every piece.
+        let is_waited_for = state.replies.len() > OUTPUT_HIGH;
         let mut written = 0;
         while written < free {
             match self.socket.try_write(&state.replies.as_bytes()[written..free]) {
@@ -412,6 +414,9 @@ impl Connection {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     state.sent_bytes(written);
                     drop(borrowed);
+                    if is_waited_for {
+                        self.nudge.give();
+                    }
                     let (connection, event_loop) = (Rc::clone(self), Rc::clone(event_loop));
                     tokio::task::spawn_local(async move {
                         // A connection that ends shuts its socket down, which makes it writable too.
@@ -436,7 +441,7 @@ impl Connection {
         state.sent_bytes(written);
         let done = state.replies.is_empty();
         state.sending = !done;
-        let wake = state.closing || state.replies.len() + written > OUTPUT_HIGH;
+        let wake = state.closing || is_waited_for;
         drop(borrowed);
         if wake {
             self.nudge.give();

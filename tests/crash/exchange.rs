@@ -1,7 +1,7 @@
 //! What clients ask of the server, and the log each keeps of it: the message, whether it was sent, what came back.
 //!
-//! A new kind of command joins by a variant of [`Ask`] here, a client that uses it in `clients.rs`, and what its answer
-//! proves in `oracle.rs`.
+//! [`Ask`] is everything about lists and counting. Another kind of data joins with a [`Request`] of its own, as
+//! `streams.rs` does.
 
 use crate::support::connection::{Connection, NoReply, encode};
 use crate::support::reply::Reply;
@@ -47,6 +47,12 @@ impl fmt::Display for List {
     }
 }
 
+impl fmt::Debug for List {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 /// A message: one of a kind, numbered in the order in which its producer pushed to its queue.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub(crate) struct Message {
@@ -84,7 +90,7 @@ impl Message {
         (message.bytes() == bytes).then_some(message)
     }
 
-    fn expect(reply: &Reply) -> Self {
+    pub(crate) fn expect(reply: &Reply) -> Self {
         let bytes = reply.text().unwrap_or_else(|| panic!("a message was due, not {reply}"));
         let shown = &bytes[..bytes.len().min(100)];
         Self::read(bytes).unwrap_or_else(|| panic!("I2: nobody ever sent {}", words::quote(shown)))
@@ -131,17 +137,26 @@ pub(crate) enum Answer {
     Counted(u64),
 }
 
-impl std::fmt::Debug for List {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
+/// One line of a client's log: what it asked, and the answer if there was one.
+pub(crate) struct Exchange<R: Request = Ask> {
+    pub(crate) ask: R,
+    pub(crate) answer: Option<R::Answer>,
 }
 
-/// One line of a client's log: what it asked, and the answer if there was one.
-#[derive(Debug)]
-pub(crate) struct Exchange {
-    pub(crate) ask: Ask,
-    pub(crate) answer: Option<Answer>,
+/// A kind of commands, as bytes and back.
+pub(crate) trait Request: fmt::Debug {
+    type Answer;
+
+    /// The bytes to send.
+    fn encode(&self) -> Vec<u8>;
+
+    /// How many replies come before the one that answers it.
+    fn preliminaries(&self) -> usize {
+        0
+    }
+
+    /// What the reply says. Panics at one that makes no sense: an error, or a message nobody sent.
+    fn answer(&self, reply: &Reply) -> Self::Answer;
 }
 
 /// How many messages a look takes in.
@@ -149,8 +164,9 @@ const LOOK: &str = "59";
 /// How long a pop or move waits at most, in seconds.
 const WAIT: &str = "0.2";
 
-impl Ask {
-    /// The bytes to send.
+impl Request for Ask {
+    type Answer = Answer;
+
     fn encode(&self) -> Vec<u8> {
         let text = |text: &str| text.as_bytes().to_vec();
         let command = match self {
@@ -195,7 +211,6 @@ impl Ask {
         encode(&command)
     }
 
-    /// How many replies come before the one that answers it.
     fn preliminaries(&self) -> usize {
         match self {
             Self::PushTogether(messages) => 1 + messages.len(),
@@ -203,7 +218,6 @@ impl Ask {
         }
     }
 
-    /// What the reply says. Panics at one that makes no sense: an error, or a message nobody sent.
     fn answer(&self, reply: &Reply) -> Answer {
         let elements =
             || reply.elements().unwrap_or_else(|| panic!("an array was due for {self:?}, not {reply}"));
@@ -262,8 +276,12 @@ fn named(key: &Reply) -> List {
 }
 
 /// Asks all of this at once and takes the answers down. Returns whether the server was there to give them all.
-pub(crate) fn exchange(connection: &mut Connection, asks: Vec<Ask>, log: &mut Vec<Exchange>) -> bool {
-    let bytes: Vec<u8> = asks.iter().flat_map(Ask::encode).collect();
+pub(crate) fn exchange<R: Request>(
+    connection: &mut Connection,
+    asks: Vec<R>,
+    log: &mut Vec<Exchange<R>>,
+) -> bool {
+    let bytes: Vec<u8> = asks.iter().flat_map(Request::encode).collect();
     let mut there = connection.send_bytes(&bytes).is_ok();
     for ask in asks {
         let answer = if there { answer(connection, &ask) } else { None };
@@ -273,7 +291,7 @@ pub(crate) fn exchange(connection: &mut Connection, asks: Vec<Ask>, log: &mut Ve
     there
 }
 
-fn answer(connection: &mut Connection, ask: &Ask) -> Option<Answer> {
+fn answer<R: Request>(connection: &mut Connection, ask: &R) -> Option<R::Answer> {
     for _ in 0..ask.preliminaries() {
         let reply = reply(connection, ask)?;
         assert!(matches!(reply, Reply::Simple(_)), "{ask:?}: {reply}");
@@ -282,7 +300,7 @@ fn answer(connection: &mut Connection, ask: &Ask) -> Option<Answer> {
 }
 
 /// The next reply; none if the server is gone.
-fn reply(connection: &mut Connection, ask: &Ask) -> Option<Reply> {
+fn reply(connection: &mut Connection, ask: &impl Request) -> Option<Reply> {
     match connection.reply() {
         Ok(reply) => Some(reply),
         Err(NoReply::Closed) => None,

@@ -215,9 +215,11 @@ impl Pair {
                     if ours.1 == theirs.1 || agree(command.rule, &ours.0, &theirs.0) {
                         continue;
                     }
-                    match explained
-                        .iter()
-                        .position(|explained| (explained.is)(&command.words, &ours.0, &theirs.0))
+                    let (our, their) = match command.rule {
+                        Rule::After(change) => (change(&ours.0), change(&theirs.0)),
+                        _ => (ours.0.clone(), theirs.0.clone()),
+                    };
+                    match explained.iter().position(|explained| (explained.is)(&command.words, &our, &their))
                     {
                         Some(index) => seen.explanations[index] += 1,
                         None => return different(ours.0.to_string(), theirs.0.to_string()),

@@ -25,23 +25,27 @@ pub(crate) enum Rule {
 pub(crate) type Step = Vec<Command>;
 
 /// The source of all choices.
-pub(crate) struct Draw(Random);
+pub(crate) struct Draw {
+    random: Random,
+    /// How many stream entries have been numbered.
+    entries: usize,
+}
 
 impl Draw {
     pub(crate) fn new(seed: u64) -> Self {
-        Self(Random::new(seed))
+        Self { random: Random::new(seed), entries: 0 }
     }
 
     pub(crate) fn below(&mut self, bound: usize) -> usize {
-        self.0.below(bound)
+        self.random.below(bound)
     }
 
     pub(crate) fn one_in(&mut self, count: usize) -> bool {
-        self.0.one_in(count)
+        self.random.one_in(count)
     }
 
     pub(crate) fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
-        *self.0.pick(choices)
+        *self.random.pick(choices)
     }
 
     /// A key: each type has its favourites, so that most commands find what they want and some do not.
@@ -109,11 +113,22 @@ impl Draw {
             0 => word.to_lowercase().into_bytes(),
             1 => {
                 let mut mixed = word.to_lowercase().into_bytes();
-                mixed.iter_mut().step_by(2).for_each(|letter| letter.make_ascii_uppercase());
+                mixed.iter_mut().step_by(2).for_each(u8::make_ascii_uppercase);
                 mixed
             }
             _ => word.to_uppercase().into_bytes(),
         }
+    }
+
+    /// The number of the next stream entry: one more each time.
+    pub(crate) fn next_entry(&mut self) -> usize {
+        self.entries += 1;
+        self.entries
+    }
+
+    /// The number of an entry of late, or of one that is yet to come.
+    pub(crate) fn some_entry(&mut self) -> usize {
+        (self.entries + 4).saturating_sub(self.below(80))
     }
 
     /// One of the words, rarely another one.

@@ -106,16 +106,17 @@ pub(crate) fn step(draw: &mut Draw) -> Step {
     vec![command]
 }
 
-/// Whether the two replies are the same once the reference's null lags are taken out.
-pub(crate) fn without_null_lag(ours: &Reply, theirs: &Reply) -> bool {
+/// Whether the two replies are the same but for lags: the reference's may be null, or follow from an entries-read
+/// that somebody has set.
+pub(crate) fn same_but_for_lag(ours: &Reply, theirs: &Reply) -> bool {
     match (ours, theirs) {
-        (Reply::Integer(_), theirs) if theirs.is_null() => true,
+        (Reply::Integer(_), theirs) if theirs.is_null() || theirs.integer().is_some() => true,
         (Reply::Array(ours), Reply::Array(theirs)) => {
             ours.len() == theirs.len()
                 && ours.iter().zip(theirs).enumerate().all(|(index, (our, their))| {
                     our == their
-                        || (matches!(their, Reply::Array(_) | Reply::Map(_)) && without_null_lag(our, their))
-                        || (index > 0 && is_named(&theirs[index - 1], "lag") && without_null_lag(our, their))
+                        || (matches!(their, Reply::Array(_) | Reply::Map(_)) && same_but_for_lag(our, their))
+                        || (index > 0 && is_named(&theirs[index - 1], "lag") && same_but_for_lag(our, their))
                 })
         }
         (Reply::Map(ours), Reply::Map(theirs)) => {
@@ -125,7 +126,7 @@ pub(crate) fn without_null_lag(ours: &Reply, theirs: &Reply) -> bool {
                         && (our.1 == their.1
                             || ((is_named(&their.0, "lag")
                                 || matches!(their.1, Reply::Array(_) | Reply::Map(_)))
-                                && without_null_lag(&our.1, &their.1)))
+                                && same_but_for_lag(&our.1, &their.1)))
                 })
         }
         _ => false,
@@ -145,7 +146,7 @@ fn add(draw: &mut Draw, key: Vec<u8>) -> Command {
         trim_option(draw, &mut words);
     }
     words.push(match draw.below(12) {
-        0 => format!("{}-*", draw.below(400)).into_bytes(),
+        0 => format!("{}-*", draw.next_entry() / 3 + 1).into_bytes(),
         1 => {
             draw.pick(&["0-0", "x", "", "1-x", "-", "+", "18446744073709551615-18446744073709551616"]).into()
         }
@@ -159,9 +160,10 @@ fn add(draw: &mut Draw, key: Vec<u8>) -> Command {
     draw.command("XADD", words)
 }
 
-/// An id likely to be above the last one: the numbers are few, and streams are emptied often enough to begin again.
+/// The id of the next entry; rarely one that has been before.
 fn new_id(draw: &mut Draw) -> Vec<u8> {
-    format!("{}-{}", draw.below(400), draw.below(20)).into_bytes()
+    let number = if draw.one_in(10) { draw.some_entry() } else { draw.next_entry() };
+    numbered(number)
 }
 
 /// An id that may exist, or is odd.
@@ -170,9 +172,14 @@ fn id(draw: &mut Draw) -> Vec<u8> {
         0 => draw
             .pick(&["0", "0-0", "-", "+", "x", "", "1-", "18446744073709551615-18446744073709551615", "-1-1"])
             .into(),
-        1 | 2 => draw.below(400).to_string().into_bytes(),
-        _ => new_id(draw),
+        1 | 2 => (draw.some_entry() / 3).to_string().into_bytes(),
+        _ => numbered(draw.some_entry()),
     }
+}
+
+/// Three entries share a millisecond.
+fn numbered(entry: usize) -> Vec<u8> {
+    format!("{}-{}", entry / 3, entry % 3).into_bytes()
 }
 
 /// An end of a range.
@@ -211,7 +218,8 @@ fn streams_clause(draw: &mut Draw, words: &mut Vec<Vec<u8>>, after: fn(&mut Draw
 fn trim_option(draw: &mut Draw, words: &mut Vec<Vec<u8>>) {
     let by_length = draw.one_in(2);
     words.push(draw.option(if by_length { &["MAXLEN"] } else { &["MINID"] }));
-    match draw.below(3) {
+    let how = draw.below(3);
+    match how {
         0 => words.push(b"=".to_vec()),
         1 => words.push(b"~".to_vec()),
         _ => {}
@@ -224,7 +232,10 @@ fn trim_option(draw: &mut Draw, words: &mut Vec<Vec<u8>>) {
     if draw.one_in(6) {
         words.extend([draw.option(&["LIMIT"]), draw.integer()]);
     }
-    reference_option(draw, words);
+    // With `~` the reference trims nothing if references count (redis#14623); here it trims.
+    if how != 1 {
+        reference_option(draw, words);
+    }
 }
 
 fn reference_option(draw: &mut Draw, words: &mut Vec<Vec<u8>>) {
@@ -294,7 +305,11 @@ fn claim(draw: &mut Draw, key: Vec<u8>) -> Command {
         match draw.below(6) {
             0 => words.extend([draw.option(&["IDLE"]), draw.integer()]),
             1 => words.extend([draw.option(&["TIME"]), draw.integer()]),
-            2 => words.extend([draw.option(&["RETRYCOUNT"]), draw.integer()]),
+            2 => {
+                // One more than the greatest count is negative in the reference; here counts stop.
+                let count = Some(draw.integer()).filter(|count| count != b"9223372036854775807");
+                words.extend([draw.option(&["RETRYCOUNT"]), count.unwrap_or_else(|| b"7".to_vec())]);
+            }
             3 => words.push(draw.option(&["FORCE"])),
             4 => words.push(draw.option(&["JUSTID"])),
             _ => words.extend([draw.option(&["LASTID"]), id(draw)]),
@@ -331,15 +346,27 @@ fn without_row_idle(reply: &Reply) -> Reply {
     Reply::Array(rows.iter().map(row).collect())
 }
 
-/// `XINFO` without what depends on the moment or on the reference's radix tree.
+/// `XINFO` without what depends on the moment, on the reference's radix tree or on its age.
 fn without_moments(reply: &Reply) -> Reply {
     const MASKED: [&str; 6] =
         ["idle", "inactive", "seen-time", "active-time", "radix-tree-keys", "radix-tree-nodes"];
+    // What the reference is too old to tell.
+    const NEWER: [&str; 7] = [
+        "idmp-duration",
+        "idmp-maxsize",
+        "pids-tracked",
+        "iids-tracked",
+        "iids-added",
+        "iids-duplicates",
+        "nacked-count",
+    ];
     let is_masked = |key: &Reply| MASKED.iter().any(|name| is_named(key, name));
+    let is_newer = |key: &Reply| NEWER.iter().any(|name| is_named(key, name));
     match reply {
         Reply::Map(pairs) => Reply::Map(
             pairs
                 .iter()
+                .filter(|(key, _)| !is_newer(key))
                 .map(|(key, value)| {
                     let value = match value {
                         Reply::Integer(value) if is_masked(key) && *value >= 0 => Reply::Integer(0),
@@ -356,6 +383,9 @@ fn without_moments(reply: &Reply) -> Reply {
             let mut masked: Vec<Reply> = Vec::with_capacity(elements.len());
             for (index, element) in elements.iter().enumerate() {
                 let key = index.checked_sub(1).map(|index| &elements[index]);
+                if is_newer(element) || key.is_some_and(is_newer) {
+                    continue;
+                }
                 masked.push(match (key, element) {
                     (Some(key), Reply::Integer(value)) if is_masked(key) && *value >= 0 => Reply::Integer(0),
                     (Some(key), value) if is_named(key, "pending") || is_named(key, "pel") => {

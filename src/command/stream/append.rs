@@ -212,6 +212,7 @@ fn pairs(fields: Args<'_>) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
 /// The table of this file.
 pub(in crate::command) const COMMANDS: &[Command] = &[Command {
     name: "xadd",
+    tips: &["nondeterministic_output"],
     since: "5.0.0",
     arity: -5,
     flags: Flags::WRITE.union(Flags::DENYOOM).union(Flags::FAST),
@@ -221,7 +222,7 @@ pub(in crate::command) const COMMANDS: &[Command] = &[Command {
     summary: "Adds an entry to a stream, making the stream if need be.",
     complexity: "O(1) for adding, O(N) for trimming where N is the number of entries removed",
     syntax: "key [NOMKSTREAM] [KEEPREF | DELREF | ACKED] [IDMPAUTO producer-id | IDMP producer-id idempotent-id] \
-             [MAXLEN | MINID [= | ~] threshold [LIMIT count]] * | id field value [field value ...]",
+             [<MAXLEN | MINID> [= | ~] threshold [LIMIT count]] <* | id> field value [field value ...]",
     handler: xadd,
     ..Command::DEFAULT
 }];

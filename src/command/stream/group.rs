@@ -31,7 +31,7 @@ fn xgroup_create(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error>
         return Err(NO_KEY);
     }
     if args.len() > ARGUMENTS_MAX {
-        return Err(wrong_arguments(args));
+        return Err(Error::subcommand_form("XGROUP", &args[1]));
     }
     let last_delivered = match &args[4] {
         b"$" => stream.map_or(StreamId::MIN, Stream::last_id),
@@ -64,7 +64,7 @@ fn xgroup_setid(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> 
     let options = Options::parse(args, false)?;
     let (stream, group) = group_to_change(cx, args)?;
     if args.len() > ARGUMENTS_MAX {
-        return Err(wrong_arguments(args));
+        return Err(Error::subcommand_form("XGROUP", &args[1]));
     }
     let last_delivered = match &args[4] {
         b"$" => stream.last_id(),
@@ -116,15 +116,6 @@ const NO_KEY: Error = Error::new(
      option to create an empty stream automatically.",
 );
 
-fn wrong_arguments(args: Args<'_>) -> Error {
-    /// Redis quotes so many bytes of a subcommand's name.
-    const QUOTED: usize = 128;
-    let name = &args[1][..args[1].len().min(QUOTED)];
-    Error::with(
-        [b"ERR unknown subcommand or wrong number of arguments for '", name, b"'. Try XGROUP HELP."].concat(),
-    )
-}
-
 /// What `XGROUP CREATE` and `SETID` take after the id.
 #[derive(Debug)]
 struct Options {
@@ -142,13 +133,14 @@ impl Options {
                 continue;
             }
             let value = rest.next().filter(|_| is(word, "ENTRIESREAD"));
-            options.entries_read = match integer(value.ok_or_else(|| wrong_arguments(args))?)? {
-                -1 => None,
-                read => Some(
-                    u64::try_from(read)
-                        .map_err(|_| Error::new("ERR value for ENTRIESREAD must be positive or -1"))?,
-                ),
-            };
+            options.entries_read =
+                match integer(value.ok_or_else(|| Error::subcommand_form("XGROUP", &args[1]))?)? {
+                    -1 => None,
+                    read => Some(
+                        u64::try_from(read)
+                            .map_err(|_| Error::new("ERR value for ENTRIESREAD must be positive or -1"))?,
+                    ),
+                };
         }
         Ok(options)
     }
@@ -307,8 +299,7 @@ impl<'a> Release<'a> {
                 continue;
             }
             let value = options.next().filter(|_| is(word, "RETRYCOUNT"));
-            let value = value
-                .ok_or_else(|| Error::with([b"ERR Unrecognized XNACK option '", word, b"'"].concat()))?;
+            let value = value.ok_or_else(|| Error::quoting("ERR Unrecognized XNACK option '", word, "'"))?;
             let retry_count = number::integer(value).and_then(|count| u64::try_from(count).ok());
             release.retry_count =
                 Some(retry_count.ok_or(Error::new("ERR Invalid RETRYCOUNT value, must be >= 0"))?);

@@ -38,8 +38,6 @@ fn xinfo(_: &mut Context<'_>, _: Args<'_>) -> Result<Outcome, Error> {
 }
 
 fn stream(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
-    const OPTIONS: Error =
-        Error::new("ERR unknown subcommand or wrong number of arguments for 'STREAM'. Try XINFO HELP.");
     let stream = cx.keys.stream(&args[2])?.ok_or(Error::NO_SUCH_KEY)?;
     let now_ms = cx.now_ms.max(0).unsigned_abs();
     let options = args.tail(3);
@@ -52,7 +50,7 @@ fn stream(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
         (Some(full), Some(word), Some(count), 3) if is(full, "FULL") && is(word, "COUNT") => {
             Some(integer(count)?)
         }
-        _ => return Err(OPTIONS),
+        _ => return Err(Error::subcommand_form("XINFO", &args[1])),
     };
     const COUNT: usize = 10;
     let most = match count.map(usize::try_from) {
@@ -244,6 +242,7 @@ pub(in crate::command) const COMMANDS: &[Command] = &[Command {
         },
         Command {
             name: "consumers",
+            tips: &["nondeterministic_output"],
             full_name: "xinfo|consumers",
             arity: 4,
             keys: &[KeySpec::at(2, SHOWS)],

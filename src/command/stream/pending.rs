@@ -239,7 +239,7 @@ impl ClaimOptions {
                 }
                 () => {}
             }
-            let unrecognized = || Error::with([b"ERR Unrecognized XCLAIM option '", word, b"'"].concat());
+            let unrecognized = || Error::quoting("ERR Unrecognized XCLAIM option '", word, "'");
             let value = rest.next().ok_or_else(unrecognized)?;
             let number = |option: &str| {
                 let text = || format!("ERR Invalid {option} option argument for XCLAIM");
@@ -400,6 +400,7 @@ const STREAM: Command = Command { group: Group::Stream, since: "5.0.0", ..Comman
 pub(in crate::command) const COMMANDS: &[Command] = &[
     Command {
         name: "xpending",
+        tips: &["nondeterministic_output"],
         arity: -3,
         flags: Flags::READONLY,
         keys: &[KeySpec::first(Access::RO.union(Access::ACCESS))],
@@ -411,6 +412,7 @@ pub(in crate::command) const COMMANDS: &[Command] = &[
     },
     Command {
         name: "xclaim",
+        tips: &["nondeterministic_output"],
         arity: -6,
         flags: CLAIM,
         keys: &[KeySpec::first(UPDATES)],
@@ -422,6 +424,7 @@ pub(in crate::command) const COMMANDS: &[Command] = &[
     },
     Command {
         name: "xautoclaim",
+        tips: &["nondeterministic_output"],
         since: "6.2.0",
         arity: -6,
         flags: CLAIM,

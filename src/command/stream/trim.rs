@@ -167,6 +167,7 @@ fn log_counters(records: &mut Records, db: u8, key: &[u8], stream: &Stream) {
 /// The table of this file.
 pub(in crate::command) const COMMANDS: &[Command] = &[Command {
     name: "xtrim",
+    tips: &["nondeterministic_output"],
     since: "5.0.0",
     arity: -4,
     flags: Flags::WRITE,
@@ -174,7 +175,7 @@ pub(in crate::command) const COMMANDS: &[Command] = &[Command {
     group: Group::Stream,
     summary: "Removes entries from the beginning of a stream.",
     complexity: "O(N) where N is the number of entries removed, and little for each: whole blocks go at once",
-    syntax: "key MAXLEN | MINID [= | ~] threshold [LIMIT count] [KEEPREF | DELREF | ACKED]",
+    syntax: "key <MAXLEN | MINID> [= | ~] threshold [LIMIT count] [KEEPREF | DELREF | ACKED]",
     handler: xtrim,
     ..Command::DEFAULT
 }];

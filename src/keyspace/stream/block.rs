@@ -121,7 +121,7 @@ pub(super) struct View<'a> {
 
 impl<'a> View<'a> {
     /// Reads the record at `position` and moves behind it; `None` at the block's end.
-    #[inline]
+    #[inline(always)]
     pub(super) fn read(self, position: &mut Position) -> Option<Record<'a>> {
         let offset = position.offset;
         let mut reader = self.reader(offset)?;
@@ -183,6 +183,23 @@ impl<'a> View<'a> {
     pub(super) fn records(self) -> impl Iterator<Item = Record<'a>> {
         let mut position = self.start;
         std::iter::from_fn(move || self.read(&mut position))
+    }
+
+    /// All records, those before the start as well.
+    fn whole(self) -> View<'a> {
+        View { start: Position::default(), ..self }
+    }
+
+    /// The entries in a new block, and the first record even if its entry is deleted.
+    fn without_tombstones(self, stamp: u64) -> OpenBlock {
+        let mut rebuilt = OpenBlock::new(self.first, stamp);
+        for record in self.whole().records().filter(|record| !record.deleted || record.offset == 0) {
+            rebuilt.append(record.entry.id, record.entry.fields(), record.entry.count);
+            if record.deleted {
+                rebuilt.delete(0);
+            }
+        }
+        rebuilt
     }
 
     /// The record of `id`, if the entry is there and not deleted.
@@ -335,19 +352,12 @@ impl OpenBlock {
 
     /// Drops the tombstones, all but the first record's: later records are measured against its names.
     pub(super) fn rebuild(&mut self, stamp: u64) {
-        let mut rebuilt = OpenBlock::new(self.first, stamp);
-        let whole = View { start: Position::default(), ..self.view() };
-        for record in whole.records().filter(|record| !record.deleted || record.offset == 0) {
-            rebuilt.append(record.entry.id, record.entry.fields(), record.entry.count);
-        }
-        if whole.records().next().is_some_and(|record| record.deleted) {
-            rebuilt.delete(0);
-        }
-        debug_assert_eq!(rebuilt.live, self.live, "a rebuilt block has the same entries");
-        rebuilt.last = self.last;
-        rebuilt.appended = self.appended;
-        rebuilt.listpack_bytes = self.listpack_bytes;
-        *self = rebuilt;
+        *self = OpenBlock {
+            last: self.last,
+            appended: self.appended,
+            listpack_bytes: self.listpack_bytes,
+            ..self.view().without_tombstones(stamp)
+        };
     }
 
     /// The block as it will stay: its bytes in allocations of just their size.
@@ -434,14 +444,17 @@ impl Block {
 
     /// Drops tombstones; see [`OpenBlock::rebuild`].
     pub(super) fn rebuild(&mut self, first: StreamId, stamp: u64) {
-        let mut open = self.reopen(first);
-        open.rebuild(stamp);
-        *self = open.seal();
+        *self = Block {
+            last: self.last,
+            appended: self.appended,
+            listpack_bytes: self.listpack_bytes,
+            ..self.view(first).without_tombstones(stamp).seal()
+        };
     }
 
     /// The block as it was before it was sealed, less what was deleted since.
     pub(super) fn reopen(&self, first: StreamId) -> OpenBlock {
-        let whole = View { start: Position::default(), ..self.view(first) };
+        let whole = self.view(first).whole();
         let mut position = Position::default();
         let first_names = whole.read(&mut position).map_or(Names::default(), |_| position.names);
         while whole.read(&mut position).is_some() {}

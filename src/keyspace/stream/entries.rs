@@ -253,14 +253,18 @@ impl Entries {
             match &mut may_delete {
                 None if whole => self.drop_block(address),
                 None => {
+                    // What is left of the block goes next time: that is not worth rebuilding it.
                     self.trim_within(address, trim.to, &mut |_| true);
+                    self.drop_if_empty(address);
                     break;
                 }
                 Some(may_delete) => {
                     let blocks = self.block_count_at(address);
                     // Behind a block that is not due as a whole nothing is looked at, however much of it was kept:
                     // so does redis-server 8.2.3.
-                    if self.trim_within(address, trim.to, may_delete) || !whole {
+                    let reached = self.trim_within(address, trim.to, may_delete);
+                    self.settle(address);
+                    if reached || !whole {
                         break;
                     }
                     let dropped = self.block_count_at(address) != blocks;
@@ -298,11 +302,10 @@ impl Entries {
                 self.delete_at(address, offset);
             }
         }
-        self.settle(address);
         reached
     }
 
-    /// Makes a record a tombstone and counts it out. The block may be empty afterwards until [`Entries::settle`].
+    /// Makes a record a tombstone and counts it out. The block may be empty afterwards, until it is dropped.
     fn delete_at(&mut self, address: Address, offset: u32) {
         self.length -= 1;
         match self.pages.get_mut(address.page) {
@@ -318,24 +321,31 @@ impl Entries {
 
     /// After deletions in a block: drops it if it is empty, rebuilds it if it is mostly tombstones.
     fn settle(&mut self, address: Address) {
+        if self.drop_if_empty(address) {
+            return;
+        }
         let stamp = self.next_stamp;
         match self.pages.get_mut(address.page) {
-            None if self.open.live() == 0 => self.drop_open(),
             None if self.open.is_mostly_deleted() => self.open.rebuild(stamp),
-            None => return,
-            Some(page) => {
-                let slot = &page.slots[address.slot];
-                if slot.live == 0 {
-                    self.drop_block(address);
-                } else if slot.block.is_mostly_deleted() {
-                    let slot = &mut Arc::make_mut(&mut page.slots)[address.slot];
-                    Arc::make_mut(&mut slot.block).rebuild(slot.first, stamp);
-                } else {
-                    return;
-                }
+            Some(page) if page.slots[address.slot].block.is_mostly_deleted() => {
+                let slot = &mut Arc::make_mut(&mut page.slots)[address.slot];
+                Arc::make_mut(&mut slot.block).rebuild(slot.first, stamp);
             }
+            _ => return,
         }
         self.next_stamp += 1;
+    }
+
+    /// Whether the block was empty and has been dropped.
+    fn drop_if_empty(&mut self, address: Address) -> bool {
+        let empty = match self.pages.get(address.page) {
+            None => self.open.live() == 0,
+            Some(page) => page.slots[address.slot].live == 0,
+        };
+        if empty {
+            self.drop_block(address);
+        }
+        empty
     }
 
     fn drop_block(&mut self, address: Address) {

@@ -337,8 +337,9 @@ impl Stream {
 
     /// Whether the group has entries before it: cheaper than [`Stream::lag`] when it has none.
     pub fn has_new(&self, group: GroupId) -> bool {
-        let last_delivered = self.groups[group.0].last_delivered;
-        last_delivered < self.last_id && self.entries.after(last_delivered, None).next().is_some()
+        let group = &self.groups[group.0];
+        let mut new = self.entries.after(group.last_delivered, group.cursor);
+        group.last_delivered < self.last_id && new.next().is_some()
     }
 
     /// Delivers up to `limit` new entries to a consumer: hands each to `accept`, which may refuse it and so end the

@@ -3,9 +3,13 @@
 interactive.py PORT
 """
 
+import fcntl
 import os
 import pty
+import select
+import struct
 import sys
+import termios
 import time
 
 
@@ -13,6 +17,8 @@ def main():
     process, terminal = pty.fork()
     if process == 0:
         os.environ["TERM"] = "xterm"
+        # A terminal without a size is asked for it by escape sequences, which nobody here answers.
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
         os.execvp("redis-cli", ["redis-cli", "-p", sys.argv[1]])
     seen = ""
 
@@ -20,7 +26,8 @@ def main():
         nonlocal seen
         deadline = time.monotonic() + 10
         while text not in seen:
-            assert time.monotonic() < deadline, f"no {text!r} in {seen!r}"
+            left = deadline - time.monotonic()
+            assert left > 0 and select.select([terminal], [], [], left)[0], f"no {text!r} in {seen!r}"
             seen += os.read(terminal, 4096).decode(errors="replace")
         seen = seen.split(text, 1)[1]
 
