@@ -458,7 +458,8 @@ fn move_block(
             elements.push(block.from.peek(list).unwrap_or_default().to_vec());
             block.from.drop(list);
         }
-        if list.is_empty() {
+        // The same list is about to be filled again, and keeps what else belongs to its key.
+        if list.is_empty() && source != destination {
             cx.keys.remove(source);
         }
     }
@@ -486,16 +487,23 @@ fn move_block(
 /// Logs a move of several elements in words that every Redis since 7.0 knows.
 fn log_block(cx: &mut Context<'_>, args: Args<'_>, block: &Block, pushed: &[Vec<u8>]) {
     let (source, destination) = (&args[1], &args[2]);
-    if block.one_by_one || block.from != block.to {
+    let mut number = itoa::Buffer::new();
+    if block.from != block.to || (block.one_by_one && source != destination) {
         for _ in pushed {
             cx.log(&[b"LMOVE", source, destination, block.from.word(), block.to.word()]);
         }
-    } else {
-        let mut number = itoa::Buffer::new();
+    } else if source != destination {
         cx.log(&[block.from.pop_command(), source, number.format(pushed.len()).as_bytes()]);
         let mut record = vec![block.to.push_command(), destination];
         record.extend(pushed.iter().map(Vec::as_slice));
         cx.log(&record);
+    } else if block.one_by_one && pushed.len() > 1 {
+        // Elements have changed places at one end of one list; a pop of all of them would take the key away.
+        let len = pushed.len() as i64;
+        for (element, at) in pushed.iter().zip(0..) {
+            let index = if block.to == End::Left { len - 1 - at } else { at - len };
+            cx.log(&[b"LSET", source, number.format(index).as_bytes(), element]);
+        }
     }
 }
 

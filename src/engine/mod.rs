@@ -114,6 +114,30 @@ impl Engine {
         }
     }
 
+    /// Checks that the books about those who wait agree: every waiter stands in the queues of all its keys and in
+    /// no other, every shard knows how far its waiters reach, and `blocked` knows them all. For tests.
+    ///
+    /// # Panics
+    /// If they do not agree.
+    #[doc(hidden)]
+    pub fn check(&self) {
+        let (_, held) = self.hold(ShardSet::ALL);
+        let blocked = self.blocked.lock();
+        let mut places = 0;
+        for (number, shard) in held.shards().enumerate() {
+            for (key, waiter) in shard.waiters.check(number) {
+                let known = blocked.get(&waiter.client.id);
+                assert!(known.is_some_and(|known| Arc::ptr_eq(known, waiter)), "{waiter:?} is not known");
+                assert!(waiter.keys.iter().any(|own| **own == *key), "{waiter:?} waits for {key:?}");
+                assert!(waiter.parked.load(Relaxed), "{waiter:?} stands in a queue and does not wait");
+                places += 1;
+            }
+        }
+        let distinct = |keys: &[Box<[u8]>]| keys.iter().collect::<std::collections::BTreeSet<_>>().len();
+        let expected: usize = blocked.values().map(|waiter| distinct(&waiter.keys)).sum();
+        assert_eq!(places, expected, "a waiter stands once in the queue of each of its keys");
+    }
+
     fn next_ticket(&self) -> u64 {
         self.tickets.fetch_add(1, Relaxed)
     }
@@ -216,4 +240,54 @@ fn shards_of(row: &Row, args: Args<'_>) -> ShardSet {
     row.command
         .key_positions(args)
         .fold(ShardSet::EMPTY, |set, at| set.with(crate::keyspace::shard_of(&args[at])))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use super::*;
+    use crate::config::{Config, Settings};
+    use crate::metrics::Metrics;
+    use crate::resp::OwnedArgs;
+    use crate::session::Client;
+
+    #[test]
+    fn a_turn_keeps_no_more_shards_than_a_request_asks_for() {
+        let (metrics, loops) = Metrics::new(1, table().rows().len());
+        let server = Server::new(Config::new(Settings::default()), metrics);
+        server.loading.store(false, Relaxed);
+        let hasher = RandomState::with_seeds(1, 2, 3, 4);
+        let engine = Engine::new(Arc::new(server), Arc::new(NoJournal), 1, &hasher);
+        let session = |id| {
+            let client = Client::new(id, 0, String::new(), String::new(), 0);
+            Session::new(Arc::new(client), true)
+        };
+        let (mut reply, mut effects) = (Reply::default(), Effects::default());
+        let mut turn = engine.turn(0, 1, &loops[0], &mut effects);
+        let mut run = |session: &mut Session, line: &str| {
+            let request: OwnedArgs = line.split(' ').collect();
+            turn.execute(session, request.as_args(), &mut reply);
+            turn.held()
+        };
+        let mut one = session(1);
+        assert_eq!(run(&mut one, "EXISTS a b c"), 3);
+        assert_eq!(run(&mut one, "EXISTS c b a"), 3);
+        assert_eq!(run(&mut one, "LLEN a"), 1);
+        assert_eq!(run(&mut one, "PING"), 1, "who asks for nothing changes nothing");
+        assert_eq!(run(&mut one, "LLEN b"), 1);
+        assert_eq!(run(&mut one, "DBSIZE"), 64);
+        assert_eq!(run(&mut one, "LLEN b"), 1);
+        // Whoever might wake a waiter needs what the waiter needs, and no more.
+        run(&mut session(2), "BLMOVE a b LEFT LEFT 0");
+        run(&mut session(3), "BLMOVE b c LEFT LEFT 0");
+        assert_eq!(run(&mut one, "RPUSH d 1"), 1);
+        assert_eq!(run(&mut one, "LLEN a"), 3);
+        assert_eq!(run(&mut one, "LLEN b"), 3, "kept: the first asked for one shard only");
+        assert_eq!(run(&mut one, "LLEN d"), 1);
+        assert_eq!(run(&mut one, "RPUSH a 1"), 3);
+        assert_eq!(run(&mut one, "LLEN d"), 1);
+        assert_eq!(run(&mut one, "LLEN a"), 1);
+        let _ = turn.finish();
+    }
 }

@@ -23,7 +23,15 @@ pub(super) struct Shard {
     pub(super) waiters: Waiters,
     /// The log position of the last change: whoever reads here depends on it.
     pub(super) lsn: Lsn,
-    watches: HashMap<Place, Vec<Arc<Watch>>, RandomState>,
+    watches: HashMap<Place, Vec<Watcher>, RandomState>,
+}
+
+/// Who watches a key.
+#[derive(Debug)]
+struct Watcher {
+    watch: Arc<Watch>,
+    /// Whether there was such a key when the watch began. As long as the watch has seen no change, there still is.
+    existed: bool,
 }
 
 impl Shard {
@@ -46,32 +54,41 @@ impl Shard {
     }
 
     pub(super) fn watch(&mut self, db: u8, key: &[u8], watch: &Arc<Watch>) {
-        self.watches.entry((db, key.into())).or_default().push(Arc::clone(watch));
+        let watcher = Watcher { watch: Arc::clone(watch), existed: self.exists(db, key) };
+        self.watches.entry((db, key.into())).or_default().push(watcher);
     }
 
     pub(super) fn unwatch(&mut self, db: u8, key: &[u8], watch: &Arc<Watch>) {
         let place = (db, key.into());
-        if let Some(watches) = self.watches.get_mut(&place) {
-            watches.retain(|other| !Arc::ptr_eq(other, watch));
-            if watches.is_empty() {
+        if let Some(watchers) = self.watches.get_mut(&place) {
+            watchers.retain(|watcher| !Arc::ptr_eq(&watcher.watch, watch));
+            if watchers.is_empty() {
                 self.watches.remove(&place);
             }
         }
     }
 
-    /// Tells those who watch the key that it has changed; with no key, those who watch any key of the database.
-    pub(super) fn mark_changed(&self, db: u8, key: Option<&[u8]>) {
-        if self.watches.is_empty() {
-            return;
+    /// Tells those who watch the key that it has changed.
+    pub(super) fn mark_changed(&self, db: u8, key: &[u8]) {
+        if !self.watches.is_empty() {
+            let watchers = self.watches.get(&(db, key.into()));
+            watchers.into_iter().flatten().for_each(|watcher| watcher.watch.changed.store(true, Relaxed));
         }
-        let mark =
-            |watches: &Vec<Arc<Watch>>| watches.iter().for_each(|watch| watch.changed.store(true, Relaxed));
-        match key {
-            Some(key) => self.watches.get(&(db, key.into())).into_iter().for_each(mark),
-            None => {
-                self.watches.iter().filter(|(place, _)| place.0 == db).for_each(|(_, watches)| mark(watches));
+    }
+
+    /// Tells those who watch keys of a database that all of it has changed. A key that was not there and is not
+    /// there has not.
+    pub(super) fn mark_all_changed(&self, db: u8) {
+        for ((_, key), watchers) in self.watches.iter().filter(|(place, _)| place.0 == db) {
+            let exists = self.exists(db, key);
+            for watcher in watchers.iter().filter(|watcher| watcher.existed || exists) {
+                watcher.watch.changed.store(true, Relaxed);
             }
         }
+    }
+
+    fn exists(&self, db: u8, key: &[u8]) -> bool {
+        self.keyspace.database(db).get(key).is_some()
     }
 }
 

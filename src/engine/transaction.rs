@@ -6,8 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::shard::ShardSet;
 use super::shards_of;
 use super::turn::Turn;
-use super::waiter::Ending;
-use crate::command::{Outcome, Row, table};
+use crate::command::{Flags, Outcome, Row, table};
 use crate::error::Error;
 use crate::keyspace::shard_of;
 use crate::resp::{Args, Reply};
@@ -48,6 +47,11 @@ impl Turn<'_> {
             .iter()
             .map(|request| table().resolve(request.as_args()))
             .collect::<Result<_, _>>()?;
+        if rows.iter().any(|row| row.command.flags.contains(Flags::DENYOOM))
+            && let Err(error) = self.engine.server.may_grow()
+        {
+            return Err(self.abort(session, &error));
+        }
         let wanted = rows
             .iter()
             .zip(&transaction.queue)
@@ -72,9 +76,12 @@ impl Turn<'_> {
             self.expire_for(row, session.db, request.as_args());
             match self.run(row, session, request.as_args(), reply) {
                 Ok(Outcome::Unblock { client, with_error }) => {
-                    let ending = if with_error { Ending::Unblocked } else { Ending::Timeout };
-                    let found = self.unblock(client, ending);
+                    let found = self.unblock(client, with_error);
                     reply.integer(i64::from(found));
+                }
+                Ok(Outcome::Block(_)) => {
+                    reply.truncate(start);
+                    reply.null_array();
                 }
                 Ok(_) => {}
                 Err(error) => {
@@ -89,13 +96,22 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// Stops watching; no shard is held afterwards.
+    /// Ends a transaction that may not run. Returns the answer to its `EXEC`.
+    pub(super) fn abort(&mut self, session: &mut Session, error: &Error) -> Error {
+        session.transaction = None;
+        session.client.queued.store(-1, Relaxed);
+        self.stop_watching(session);
+        let text = error.text().strip_prefix(b"ERR ").unwrap_or(error.text());
+        Error::with([b"EXECABORT Transaction discarded because of: ", text].concat())
+    }
+
+    /// Stops watching; if there was something to watch, no shard is held afterwards.
     pub(super) fn stop_watching(&mut self, session: &mut Session) {
-        self.release();
         if let Some(watch) = session.watch.take() {
+            self.release();
             self.engine.unwatch(&watch);
+            session.client.watching.store(0, Relaxed);
         }
-        session.client.watching.store(0, Relaxed);
     }
 
     /// Stops watching keys whose shards are held. Returns whether one of them has changed.

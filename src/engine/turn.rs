@@ -1,17 +1,18 @@
 //! A turn: requests run one after the other, with everything they cause.
 
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::journal::Lsn;
-use super::shard::{Shard, ShardSet};
-use super::waiter::{Ending, Waiter};
+use super::shard::{Place, Shard, ShardSet};
+use super::waiter::{Ending, Queue, Waiter};
 use super::{Engine, Held, logged, shards_of};
 use crate::command::{Action, Condition, Context, Effects, Flags, Group, Outcome, Row, Wait, table};
 use crate::error::Error;
-use crate::keyspace::{Keys, SHARDS, Type, shard_of};
+use crate::keyspace::{Keys, SHARDS, Type, Value, shard_of};
 use crate::metrics::{Counter, Gauge, LoopMetrics};
 use crate::number;
 use crate::resp::{Args, Limits, Reply, RequestParser};
@@ -31,7 +32,12 @@ pub struct Turn<'e> {
     last: Option<&'static Row>,
     random: u64,
     held: Held<'e>,
+    /// The shards that are held.
     set: ShardSet,
+    /// Those of them that a request has asked for; the others are there for whom it may wake.
+    asked: ShardSet,
+    /// Keys whose waiters are to be served before the next request, in the order in which they became ready.
+    ready: VecDeque<Place>,
     lsn: Lsn,
     woken: Vec<Woken>,
 }
@@ -84,6 +90,8 @@ impl<'e> Turn<'e> {
             random: random | 1,
             held: Held::None,
             set: ShardSet::EMPTY,
+            asked: ShardSet::EMPTY,
+            ready: VecDeque::new(),
             lsn: 0,
             woken: Vec::new(),
         }
@@ -125,18 +133,21 @@ impl<'e> Turn<'e> {
         !self.effects.actions.is_empty()
     }
 
-    /// Removes keys whose time has come, in one shard, and serves those who waited for them.
+    /// Removes keys whose time has come, in one shard, and serves those who waited for them. There may be more
+    /// such keys than are removed at once.
     pub fn expire(&mut self, shard: usize) {
         self.hold(ShardSet::EMPTY.with(shard));
-        self.expire_all();
+        let mark = self.effects.records.mark();
+        self.expire_due(EXPIRED_MAX);
+        self.serve(mark);
     }
 
     /// Runs a waiter's request again because its time to look again has come.
     pub fn retry(&mut self, waiter: &Waiter) {
         self.hold(waiter.shards);
         if waiter.parked.load(Relaxed) {
-            let ready = waiter.keys.iter().map(|key| (waiter.db, key.clone())).collect();
-            self.serve_ready(ready);
+            self.ready.extend(waiter.keys.iter().map(|key| (waiter.db, key.clone())));
+            self.serve_ready();
         }
     }
 
@@ -144,22 +155,31 @@ impl<'e> Turn<'e> {
     /// the waiter has been served already and its reply is on its way.
     pub fn end_wait(&mut self, waiter: &Waiter, ending: Ending) -> Option<Vec<u8>> {
         self.hold(waiter.shards);
+        let reply = self.give_up(waiter, ending);
+        self.serve_ready();
+        reply
+    }
+
+    /// Takes a waiter whose shards are held out of its queues. Returns the reply that is due, or `None` if it has
+    /// been served already. Who stood behind it is still to be served.
+    fn give_up(&mut self, waiter: &Waiter, ending: Ending) -> Option<Vec<u8>> {
+        debug_assert!(self.set.contains(waiter.shards));
         if !waiter.parked.load(Relaxed) {
             return None;
         }
-        let was_first = self.unpark(waiter);
-        if was_first && matches!(waiter.condition, Condition::Claim(..)) {
-            // The first of a queue keeps its timer for all: the next one must learn when to look again.
-            let ready = waiter.keys.iter().map(|key| (waiter.db, key.clone())).collect();
-            self.serve_ready(ready);
-        }
+        self.unpark(waiter, None);
+        let number = waiter.row.number.into();
         let mut reply = Reply::new(waiter.protocol);
         match ending {
             Ending::Timeout => {
+                self.metrics.command_executed(number, 0);
                 reply.null_array();
             }
             Ending::Unblocked => {
-                reply.error(&Error::new("UNBLOCKED client unblocked via CLIENT UNBLOCK"));
+                self.metrics.command_executed(number, 0);
+                self.metrics.command_failed(number);
+                let error = Error::new("UNBLOCKED client unblocked via CLIENT UNBLOCK");
+                self.say_error(&error, &mut reply);
             }
             Ending::Gone => {}
         }
@@ -212,56 +232,40 @@ impl<'e> Turn<'e> {
             reply.simple("QUEUED");
             return Ok(Executed::Replied);
         }
-        let wanted = shards_of(row, args);
-        if self.set == ShardSet::ALL && wanted != ShardSet::ALL {
-            // Nobody else can work while one loop holds everything.
-            self.release();
-        }
-        self.hold(wanted);
+        self.hold(shards_of(row, args));
         let mark = self.effects.records.mark();
         self.expire_for(row, session.db, args);
         self.serve(mark);
         let mark = self.effects.records.mark();
-        let executed = match self.run(row, session, args, reply)? {
-            Outcome::Reply => Executed::Replied,
+        let outcome = self.run(row, session, args, reply);
+        // Even of a command that fails or is to wait: what it did is done, and it does not wait for that itself.
+        self.serve(mark);
+        match outcome? {
+            Outcome::Reply => {}
             Outcome::Block(wait) => {
                 reply.truncate(start);
-                // Before it is parked: it must not be served what it did itself.
-                self.serve(mark);
                 return Ok(Executed::Blocked(self.park(row, session, args, wait)));
             }
             Outcome::Unblock { client, with_error } => {
-                let ending = if with_error { Ending::Unblocked } else { Ending::Timeout };
-                let found = self.unblock(client, ending);
+                let found = self.unblock(client, with_error);
                 reply.integer(i64::from(found));
-                Executed::Replied
+                self.serve_ready();
             }
             Outcome::Watch => {
                 self.watch(row, session, args);
                 reply.ok();
-                Executed::Replied
             }
-            Outcome::Unwatch => {
-                self.stop_watching(session);
-                return Ok(Executed::Replied);
-            }
-            Outcome::Execute => {
-                self.transact(session, reply)?;
-                return Ok(Executed::Replied);
-            }
-        };
-        self.serve(mark);
-        Ok(executed)
+            Outcome::Unwatch => self.stop_watching(session),
+            Outcome::Execute => self.transact(session, reply)?,
+        }
+        Ok(Executed::Replied)
     }
 
     /// What becomes of a transaction when a request cannot even be queued: it is broken, or if that request was
     /// `EXEC` itself, over.
     fn refuse(&mut self, session: &mut Session, args: Args<'_>, error: Error) -> Error {
         if args.get(0).is_some_and(|name| name.eq_ignore_ascii_case(b"exec")) {
-            session.transaction = None;
-            self.stop_watching(session);
-            let text = error.text().strip_prefix(b"ERR ").unwrap_or(error.text());
-            return Error::with([b"EXECABORT Transaction discarded because of: ", text].concat());
+            return self.abort(session, &error);
         }
         if let Some(transaction) = &mut session.transaction {
             transaction.broken = true;
@@ -323,7 +327,10 @@ impl<'e> Turn<'e> {
         if alone {
             self.effects.records.end_transaction();
         }
-        self.metrics.command_executed(row.number.into(), 0);
+        // One that is to wait counts once, when its wait is over.
+        if !matches!(outcome, Ok(Outcome::Block(_))) {
+            self.metrics.command_executed(row.number.into(), 0);
+        }
         if outcome.is_err() {
             self.metrics.command_failed(row.number.into());
         }
@@ -337,13 +344,16 @@ impl<'e> Turn<'e> {
         reply.error(error);
     }
 
-    /// Takes the shards of a request, or keeps those that are held if they will do.
+    /// Takes the shards of a request, or keeps those that are held if they will do. Many are not kept for a
+    /// request that needs fewer: others could work on them.
     pub(super) fn hold(&mut self, wanted: ShardSet) {
-        if self.set.contains(wanted) {
+        let kept = wanted == self.asked || self.asked.single().is_some();
+        if kept && self.set.contains(wanted) {
             return;
         }
         self.release();
         (self.set, self.held) = self.engine.hold(wanted);
+        self.asked = wanted;
     }
 
     /// Hands what happened to the journal, then lets the shards go.
@@ -360,7 +370,7 @@ impl<'e> Turn<'e> {
             self.lsn = self.held.shards().map(|shard| shard.lsn).fold(self.lsn, Lsn::max);
         }
         self.held = Held::None;
-        self.set = ShardSet::EMPTY;
+        (self.set, self.asked) = (ShardSet::EMPTY, ShardSet::EMPTY);
     }
 
     /// Removes the keys whose time has come before a command can see them; who waited for them is still to be
@@ -411,6 +421,12 @@ impl<'e> Turn<'e> {
         }
     }
 
+    /// How many shards are held.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.held.shards().count()
+    }
+
     /// The shard of that number, which must be held.
     pub(super) fn shard(&mut self, number: usize) -> &mut Shard {
         self.held.shard(number)
@@ -441,84 +457,88 @@ impl<'e> Turn<'e> {
         waiter
     }
 
-    /// Takes a waiter out of all its queues. Returns whether it stood first in one.
-    fn unpark(&mut self, waiter: &Waiter) -> bool {
-        let mut was_first = false;
-        for key in &waiter.keys {
-            was_first |= self.held.shard(shard_of(key)).waiters.remove(key, waiter);
+    /// Takes a waiter out of its queues, but for that of a key that is being served. Where it stood first among
+    /// those who wait for time to pass, it kept the time for all of them: the next one must look again.
+    fn unpark(&mut self, waiter: &Waiter, served: Option<&[u8]>) {
+        for key in waiter.keys.iter().filter(|key| served != Some(&***key)) {
+            let was_first = self.held.shard(shard_of(key)).waiters.remove(key, waiter);
+            if was_first && matches!(waiter.condition, Condition::Claim(..)) {
+                self.ready.push_back((waiter.db, key.clone()));
+            }
         }
-        self.has_left(waiter);
-        was_first
-    }
-
-    fn has_left(&mut self, waiter: &Waiter) {
         waiter.parked.store(false, Relaxed);
         waiter.client.blocked.store(false, Relaxed);
         self.metrics.lower(Gauge::BlockedClients);
         self.engine.blocked.lock().remove(&waiter.client.id);
     }
 
-    /// Ends another client's wait; every shard is held. Returns whether it waited.
-    pub(super) fn unblock(&mut self, client: u64, ending: Ending) -> bool {
+    /// Ends another client's wait; every shard is held. Returns whether it waited. Who stood behind it is still to
+    /// be served.
+    pub(super) fn unblock(&mut self, client: u64, with_error: bool) -> bool {
+        let ending = if with_error { Ending::Unblocked } else { Ending::Timeout };
         let waiter = self.engine.blocked.lock().get(&client).cloned();
         let Some(waiter) = waiter else { return false };
-        let Some(reply) = self.end_wait(&waiter, ending) else { return false };
+        let Some(reply) = self.give_up(&waiter, ending) else { return false };
         self.woken.push(Woken { client: Arc::clone(&waiter.client), wake: Wake::Reply(reply) });
         true
     }
 
     /// Serves those who wait for what the records from `mark` on have changed, and tells those who watch it.
     pub(super) fn serve(&mut self, mark: usize) {
-        if self.effects.records.mark() == mark || !self.held.shards().any(Shard::observed) {
-            return;
-        }
-        let mut ready = VecDeque::new();
-        self.collect_ready(mark, &mut ready);
-        self.serve_ready(ready);
+        self.collect_ready(mark);
+        self.serve_ready();
     }
 
     /// Runs waiters' requests, key by key in the order in which they became ready, until nobody is left who
     /// can be served. Serving may make further keys ready.
-    fn serve_ready(&mut self, mut ready: VecDeque<(u8, Box<[u8]>)>) {
-        while let Some((db, key)) = ready.pop_front() {
-            let home = shard_of(&key);
-            let mut queues = self.held.shard(home).waiters.take(db, &key);
-            for queue in &mut queues {
-                let mut after = None;
-                while let Some(waiter) = next_waiter(queue, after) {
-                    let kind = view(&mut self.held, db).kind(&key);
-                    let served = match &queue.condition {
-                        Condition::List if kind != Some(Type::List) => break,
-                        Condition::Stream if kind != Some(Type::Stream) => break,
-                        _ => self.serve_one(&waiter, &mut ready),
-                    };
-                    match (served, &queue.condition) {
-                        (true, _) => {
-                            queue.waiters.remove(&waiter.ticket);
-                            self.held.shard(home).waiters.count(&waiter, home, -1);
-                            self.leave_other_keys(&waiter, db, &key);
-                        }
-                        // Some wait for a longer list, some readers are further on: the next may be luckier.
-                        (false, Condition::List | Condition::Stream) => {}
-                        (false, Condition::Group(_) | Condition::Claim(..)) => break,
-                    }
-                    after = Some(waiter.ticket);
-                }
-            }
-            self.held.shard(home).waiters.put_back(db, key, queues);
+    fn serve_ready(&mut self) {
+        while let Some((db, key)) = self.ready.pop_front() {
+            self.serve_key(db, key);
         }
     }
 
+    /// Serves those who wait for one key, first come first served whatever they wait for.
+    fn serve_key(&mut self, db: u8, key: Box<[u8]>) {
+        let home = shard_of(&key);
+        let mut queues = self.held.shard(home).waiters.take(db, &key);
+        // The next to try of each queue.
+        let first = |(at, queue): (usize, &Queue)| Some(Reverse((queue.first_after(None)?, at)));
+        let mut next: BinaryHeap<_> = queues.iter().enumerate().filter_map(first).collect();
+        while let Some(Reverse((ticket, at))) = next.pop() {
+            let queue = &mut queues[at];
+            let kind = self.held.shard(home).keyspace.database(db).get(&key).map(Value::kind);
+            match queue.condition {
+                Condition::List if kind != Some(Type::List) => continue,
+                Condition::Stream if kind != Some(Type::Stream) => continue,
+                _ => {}
+            }
+            let waiter = Arc::clone(&queue.waiters[&ticket]);
+            if self.serve_one(&waiter) {
+                queue.waiters.remove(&ticket);
+                self.held.shard(home).waiters.count(&waiter, home, -1);
+                self.unpark(&waiter, Some(&key));
+            } else if matches!(queue.condition, Condition::Group(_) | Condition::Claim(..)) {
+                // What the first does not find, nobody behind it does. Of a list some want more than others,
+                // of a stream some have read less.
+                continue;
+            }
+            next.extend(queue.first_after(Some(ticket)).map(|ticket| Reverse((ticket, at))));
+        }
+        self.held.shard(home).waiters.put_back(db, key, queues);
+    }
+
     /// Runs one waiter's request. Returns whether its wait is over.
-    fn serve_one(&mut self, waiter: &Arc<Waiter>, ready: &mut VecDeque<(u8, Box<[u8]>)>) -> bool {
+    fn serve_one(&mut self, waiter: &Arc<Waiter>) -> bool {
         let mut session = Session::new(Arc::clone(&waiter.client), true);
         session.db = waiter.db;
         session.protocol = waiter.protocol;
         let mut reply = Reply::new(waiter.protocol);
         let mark = self.effects.records.mark();
-        match self.run(waiter.row, &mut session, waiter.request.as_args(), &mut reply) {
+        self.expire_for(waiter.row, waiter.db, waiter.request.as_args());
+        let outcome = self.run(waiter.row, &mut session, waiter.request.as_args(), &mut reply);
+        self.collect_ready(mark);
+        match outcome {
             Ok(Outcome::Block(wait)) => {
-                self.collect_ready(mark, ready);
                 if let Some(at) = wait.retry_at_ms {
                     self.woken.push(Woken { client: Arc::clone(&waiter.client), wake: Wake::Retry(at) });
                 }
@@ -530,23 +550,16 @@ impl<'e> Turn<'e> {
                 self.say_error(&error, &mut reply);
             }
         }
-        self.collect_ready(mark, ready);
         self.woken.push(Woken { client: Arc::clone(&waiter.client), wake: Wake::Reply(reply.take()) });
         true
     }
 
-    /// Takes a served waiter out of the queues of its keys but the one being served.
-    fn leave_other_keys(&mut self, waiter: &Waiter, db: u8, served: &[u8]) {
-        debug_assert_eq!(waiter.db, db);
-        for key in waiter.keys.iter().filter(|key| ***key != *served) {
-            self.held.shard(shard_of(key)).waiters.remove(key, waiter);
+    /// Finds which keys the records from `mark` on have changed: tells those who watch them, and notes which of
+    /// them somebody waits for. That is the only notion of change there is: what is not logged has not happened.
+    fn collect_ready(&mut self, mark: usize) {
+        if self.effects.records.mark() == mark || !self.held.shards().any(Shard::observed) {
+            return;
         }
-        self.has_left(waiter);
-    }
-
-    /// Finds which keys the records from `mark` on have changed. That is the only notion of change there is:
-    /// what is not logged has not happened.
-    fn collect_ready(&mut self, mark: usize, ready: &mut VecDeque<(u8, Box<[u8]>)>) {
         let limits = Limits { bulk_max: u64::MAX, authenticated: true };
         for (db, run) in self.effects.records.runs_from(mark) {
             let mut parser = RequestParser::default();
@@ -559,19 +572,20 @@ impl<'e> Turn<'e> {
                     let named = args.tail(1).iter().filter_map(number::unsigned).map(|db| db as u8);
                     for db in named.chain((args.len() == 1).then_some(db)) {
                         for shard in self.held.shards() {
-                            shard.mark_changed(db, None);
+                            shard.mark_all_changed(db);
                             let waited_for = shard.waiters.keys().filter(|at| at.0 == db);
-                            ready.extend(waited_for.map(|(db, key)| (db, key.into())));
+                            self.ready.extend(waited_for.map(|(db, key)| (db, key.into())));
                         }
                     }
                 }
                 for at in row.command.key_positions(args) {
                     let key = &args[at];
                     let shard = self.held.shard(shard_of(key));
-                    shard.mark_changed(db, Some(key));
-                    if shard.waiters.contains(db, key) && !ready.iter().any(|(d, k)| *d == db && **k == *key)
+                    shard.mark_changed(db, key);
+                    if shard.waiters.contains(db, key)
+                        && !self.ready.iter().any(|(d, k)| *d == db && **k == *key)
                     {
-                        ready.push_back((db, key.into()));
+                        self.ready.push_back((db, key.into()));
                     }
                 }
             }
@@ -603,11 +617,6 @@ fn is_http(args: Args<'_>) -> bool {
 fn is_due(shard: &Shard, db: u8, every_database: bool, now_ms: i64) -> bool {
     let due = |db| shard.keyspace.database(db).next_deadline().is_some_and(|deadline| deadline <= now_ms);
     due(db) || (every_database && (0..shard.keyspace.databases()).any(due))
-}
-
-fn next_waiter(queue: &super::waiter::Queue, after: Option<u64>) -> Option<Arc<Waiter>> {
-    let from = after.map_or(0, |ticket| ticket + 1);
-    queue.waiters.range(from..).next().map(|(_, waiter)| Arc::clone(waiter))
 }
 
 /// Xorshift: good enough to pick keys with, and the same turn gives the same numbers.

@@ -67,6 +67,14 @@ pub(super) struct Queue {
     pub(super) waiters: BTreeMap<u64, Arc<Waiter>>,
 }
 
+impl Queue {
+    /// The first ticket behind the given one, or the first of all.
+    pub(super) fn first_after(&self, ticket: Option<u64>) -> Option<u64> {
+        let from = ticket.map_or(0, |ticket| ticket + 1);
+        self.waiters.range(from..).next().map(|(ticket, _)| *ticket)
+    }
+}
+
 impl Waiters {
     pub(super) fn new(hasher: RandomState) -> Waiters {
         Waiters { by_key: HashMap::with_hasher(hasher), spans: Box::new([0; SHARDS]), reach: ShardSet::EMPTY }
@@ -112,10 +120,10 @@ impl Waiters {
         let Some(at) = queues.iter().position(|queue| queue.condition == waiter.condition) else {
             return false;
         };
-        let queue = &mut queues[at].waiters;
-        let first = queue.first_key_value().map(|(ticket, _)| *ticket) == Some(waiter.ticket);
-        let found = queue.remove(&waiter.ticket).is_some();
-        if queue.is_empty() {
+        let queue = &mut queues[at];
+        let first = queue.first_after(None) == Some(waiter.ticket);
+        let found = queue.waiters.remove(&waiter.ticket).is_some();
+        if queue.waiters.is_empty() {
             queues.swap_remove(at);
             if queues.is_empty() {
                 self.by_key.remove(&place);
@@ -138,6 +146,31 @@ impl Waiters {
         if !queues.is_empty() {
             self.by_key.insert((db, key), queues);
         }
+    }
+
+    /// Checks that the queues of this shard are in order and that our reach is what follows from them. Returns
+    /// every place in them: key and waiter.
+    pub(super) fn check(&self, own: usize) -> Vec<(&[u8], &Arc<Waiter>)> {
+        let mut spans = Box::new([0; SHARDS]);
+        let mut places = Vec::new();
+        for ((db, key), queues) in &self.by_key {
+            assert_eq!(shard_of(key), own);
+            assert!(!queues.is_empty(), "who is gone leaves no queue behind");
+            for (at, queue) in queues.iter().enumerate() {
+                assert!(!queue.waiters.is_empty(), "who is gone leaves no queue behind");
+                assert!(queues[..at].iter().all(|other| other.condition != queue.condition));
+                for (ticket, waiter) in &queue.waiters {
+                    assert_eq!((*ticket, *db), (waiter.ticket, waiter.db));
+                    assert_eq!(queue.condition, waiter.condition);
+                    waiter.shards.without(own).iter().for_each(|shard| spans[shard] += 1);
+                    places.push((&**key, waiter));
+                }
+            }
+        }
+        assert_eq!(spans, self.spans, "spans of shard {own}");
+        let reached = (0..SHARDS).filter(|shard| spans[*shard] > 0);
+        assert_eq!(reached.fold(ShardSet::EMPTY, ShardSet::with), self.reach, "reach of shard {own}");
+        places
     }
 
     /// Counts a waiter's place in a queue of ours in or out of our reach.
