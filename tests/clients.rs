@@ -51,6 +51,61 @@ fn a_message_queue_between_processes_survives_the_server() {
 }
 
 #[test]
+fn redis_py_streams() {
+    let Some(python) = interpreter("redis_py_streams", "MILLSTREAM_PYTHON") else { return };
+    for protocol in ["2", "3"] {
+        let mut server = Server::start(Program::Millstream);
+        let port = server.port().to_string();
+        run(&mut server, Command::new(&python).arg(file("python/streams.py")).args([&*port, protocol]));
+    }
+}
+
+#[test]
+fn a_task_outlives_its_worker() {
+    let Some(python) = interpreter("task_queue", "MILLSTREAM_PYTHON") else { return };
+    let mut server = Server::start(Program::Millstream);
+    let port = server.port().to_string();
+    let queue = |rest: &[&str]| {
+        let mut command = Command::new(&python);
+        command.arg(file("python/task_queue.py")).args([&*port, "2"]).args(rest);
+        command
+    };
+    run(&mut server, &mut queue(&["publish", "30"]));
+    let dead = queue(&["die", "unlucky"]).status().expect("python runs");
+    assert!(!dead.success(), "the worker is killed with tasks in its hands");
+    server.kill();
+    server.start_again();
+    let workers: Vec<_> = ["ann", "bob", "cid"]
+        .iter()
+        .map(|name| queue(&["work", name]).stdout(Stdio::piped()).spawn().expect("python runs"))
+        .collect();
+    let mut done = Vec::new();
+    for worker in workers {
+        let output = worker.wait_with_output().expect("our own child");
+        assert!(output.status.success());
+        let said = text(&output);
+        done.extend(said.lines().filter_map(|line| line.split(' ').nth(1)?.parse::<u32>().ok()));
+    }
+    done.sort_unstable();
+    assert_eq!(done, (1..=30).collect::<Vec<_>>(), "each task is done once");
+}
+
+#[test]
+fn the_workers_of_the_readme() {
+    let Some(python) = interpreter("the README's workers", "MILLSTREAM_PYTHON") else { return };
+    let readme = include_str!("../README.md");
+    let programs: Vec<&str> =
+        readme.split("```python\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(programs.len(), 2, "one for a list and one for a stream");
+    let server = Server::start(Program::Millstream);
+    for program in programs {
+        let here = program.replace("redis.Redis(", &format!("redis.Redis(port={}, ", server.port()));
+        let said = text(&output(Command::new(&python).args(["-c", &here])));
+        assert!(said.contains("done: resize 17.png"), "{said}");
+    }
+}
+
+#[test]
 fn ioredis() {
     let Some(node) = node("ioredis") else { return };
     let mut server = Server::start(Program::Millstream);
@@ -155,7 +210,7 @@ fn redis_cli() {
     keys.sort();
     assert_eq!(keys, ["people", "piped"]);
     let biggest = text(&output(&mut cli(&["--bigkeys"])));
-    assert!(biggest.contains(r#"Biggest   list found "piped" has 10000 items"#), "{biggest}");
+    assert!(biggest.contains(r#"Biggest   list found '"piped"' has 10000 items"#), "{biggest}");
     let latency = text(&output(&mut cli(&["--latency"])));
     assert!(latency.split_whitespace().count() == 4, "min, max, average, samples: {latency}");
     if let Some(python) = interpreter("redis_cli on a terminal", "MILLSTREAM_PYTHON") {
