@@ -215,15 +215,15 @@ options! {
             Kind::Name { option: "appendfilename", what: "filename" }, AtStart;
         /// Cut off a last log block that a crash left half-written, and start; with `no`, refuse to start.
         "aof-load-truncated" aof_load_truncated: bool = "yes", YES_NO, AnyTime;
-        /// Rewrite the log when it has grown by this many percent since the last time; 0 never does by itself.
+        /// Not enforced yet: rewrite the log when it has grown by this many percent since the last time; 0 never does.
         "auto-aof-rewrite-percentage" auto_aof_rewrite_percentage: u32 = "100", INT, AnyTime;
-        /// Size below which the log is not rewritten by itself.
+        /// Not enforced yet: size below which the log is not rewritten by itself.
         "auto-aof-rewrite-min-size" auto_aof_rewrite_min_size: u64 = "64mb", MEMORY, AnyTime;
     }
     Limits {
         /// Greatest number of clients connected at once.
         "maxclients" maxclients: u32 = "10000", integer(1, u32::MAX as i64), AnyTime;
-        /// Memory beyond which commands that add data are refused; 0 sets no bound. Nothing is evicted, and reading and removing go on.
+        /// Not enforced yet: memory beyond which commands that add data are refused; 0 sets no bound. Nothing is ever evicted.
         "maxmemory" maxmemory: u64 = "0", MEMORY, AnyTime;
         /// What happens at `maxmemory`: always `noeviction`.
         "maxmemory-policy" maxmemory_policy: Fixed = "noeviction", Kind::Only {
@@ -234,7 +234,7 @@ options! {
             word: "noeviction",
             why: "Millstream never evicts messages: only 'noeviction' is accepted",
         }, AnyTime;
-        /// Bytes of replies a client may leave unread before it is disconnected, by class (normal, replica, pubsub): at once, and for so
+        /// Not enforced yet, a client that does not read is not read from: bytes of replies it may leave unread, by class (normal, replica, pubsub): at once, and for so
         /// many seconds.
         "client-output-buffer-limit" client_output_buffer_limit: OutputLimits =
             "normal 1gb 256mb 60 replica 256mb 64mb 60 pubsub 32mb 8mb 60", Kind::OutputLimits, AnyTime;
@@ -257,7 +257,7 @@ options! {
         "stream-idmp-duration" stream_idmp_duration: u32 = "100", integer(1, 86400), AnyTime;
         /// Number of idempotent ids that a stream remembers for a producer, unless XCFGSET says otherwise.
         "stream-idmp-maxsize" stream_idmp_maxsize: u32 = "100", integer(1, 10000), AnyTime;
-        /// Which keyspace events are published, in Redis' letters: K and E say where, A means most of them; empty publishes none.
+        /// Not enforced yet: which keyspace events are published, in Redis' letters: K and E say where, A means most of them; empty publishes none.
         "notify-keyspace-events" notify_keyspace_events: KeyspaceEvents = "", Kind::Events, AnyTime;
     }
     Operation {
@@ -275,11 +275,11 @@ options! {
         "logfile" logfile: String = "", FILE, AtStart;
         /// What a report looks like; `auto` is for people on a terminal and JSON elsewhere.
         "log-format" log_format: LogFormat = "auto", LogFormat::KIND, AtStart;
-        /// Microseconds beyond which a command is recorded as slow; 0 records all, -1 none.
+        /// Not enforced yet: microseconds beyond which a command is recorded as slow; 0 records all, -1 none.
         "slowlog-log-slower-than" slowlog_log_slower_than: i64 = "10000", integer(-1, i64::MAX), AnyTime;
-        /// Number of slow commands that are kept.
+        /// Not enforced yet: number of slow commands that are kept.
         "slowlog-max-len" slowlog_max_len: u64 = "128", LONG, AnyTime;
-        /// Milliseconds beyond which an event is recorded for LATENCY; 0 records none.
+        /// Not enforced yet: milliseconds beyond which an event is recorded for LATENCY; 0 records none.
         "latency-monitor-threshold" latency_monitor_threshold: u64 = "0", LONG, AnyTime;
     }
     Compatibility {
