@@ -31,15 +31,19 @@ def main():
             seen += os.read(terminal, 4096).decode(errors="replace")
         seen = seen.split(text, 1)[1]
 
-    wait_for(f"127.0.0.1:{sys.argv[1]}> ")
-    os.write(terminal, b"rpush people ann bob\r")
+    def enter(line):
+        # redis-cli throws away what is typed before its prompt is there.
+        wait_for(f"127.0.0.1:{sys.argv[1]}> ")
+        os.write(terminal, line.encode() + b"\r")
+
+    enter("rpush people ann bob")
     wait_for("(integer) 2")
-    os.write(terminal, b"lrange people 0 -1\r")
+    enter("lrange people 0 -1")
     wait_for('1) "ann"')
     wait_for('2) "bob"')
-    os.write(terminal, b"lpop\r")
+    enter("lpop")
     wait_for("(error) ERR wrong number of arguments for 'lpop' command")
-    os.write(terminal, b"quit\r")
+    enter("quit")
     _, status = os.waitpid(process, 0)
     assert os.waitstatus_to_exitcode(status) == 0
 
