@@ -354,7 +354,8 @@ fn a_file_size_limit_is_a_full_disk() {
         .spawn()
         .expect("a shell");
     let mut process = Process { child, output: None };
-    until("it listens", || Connection::open(port).ok());
+    let pong = Reply::Simple(b"PONG".to_vec());
+    until("it has loaded", || (Connection::open(port).ok()?.run("PING") == pong).then_some(()));
     let message = vec![b'm'; 100_000];
     let mut refused = false;
     for _ in 0..20 {
@@ -364,7 +365,7 @@ fn a_file_size_limit_is_a_full_disk() {
     }
     assert!(refused, "2 MB have gone into a file of at most 1 MB");
     assert!(process.is_running(), "the limit has ended the server");
-    assert_eq!(Connection::open(port).expect("it listens").run("PING"), Reply::Simple(b"PONG".to_vec()));
+    assert_eq!(Connection::open(port).expect("it listens").run("PING"), pong);
 }
 
 // --- What the tests are made of ---
