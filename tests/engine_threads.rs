@@ -262,7 +262,7 @@ fn play(seed: u64) {
 
     let repeated = {
         let (engine, mut loops) = build(Arc::new(Tape::default()), 1);
-        replay(&tape, &engine);
+        replay(&tape, 0, &engine);
         lists(&engine, &loops.remove(0))
     };
     let present = lists(&engine, &observer);

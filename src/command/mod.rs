@@ -20,6 +20,7 @@ mod introspection;
 mod key;
 mod list;
 mod long_double;
+mod recreate;
 mod server;
 mod stream;
 mod string;
@@ -31,6 +32,7 @@ mod transaction;
 
 pub use effects::{Action, Effects};
 pub use entry::{Access, Begin, Categories, Command, Find, Flags, Group, KeySpec};
+pub use recreate::recreate;
 pub use table::{Row, Table, table};
 
 use std::sync::atomic::Ordering::Relaxed;

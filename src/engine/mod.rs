@@ -24,7 +24,7 @@ pub use waiter::{Ending, Waiter};
 
 use crate::aof::record::{Malformed, own_command};
 use crate::command::{Effects, Row, table};
-use crate::keyspace::SHARDS;
+use crate::keyspace::{Item, SHARDS};
 use crate::metrics::LoopMetrics;
 use crate::resp::{Args, Limits, Reply, RequestParser};
 use crate::server::Server;
@@ -105,6 +105,28 @@ impl Engine {
     #[must_use]
     pub fn keys(&self) -> usize {
         self.shards.iter().map(|shard| shard.0.lock().len()).sum()
+    }
+
+    /// Begins to read all data as it is now, in steps, while it changes; a walk that was not finished ends. Returns
+    /// the number of the log's block from which on the changes are that the walk does not see.
+    pub fn begin_walk(&self) -> Lsn {
+        let (_, mut held) = self.hold(ShardSet::ALL);
+        held.shards_mut().for_each(|shard| shard.keyspace.begin_walk());
+        self.journal.rotate()
+    }
+
+    /// Adds the next keys of a shard to `items`, until `budget` is used up, about a key each; large values count more.
+    /// Returns whether the walk is over in this shard.
+    ///
+    /// # Panics
+    /// If there is no shard of that number.
+    pub fn walk(&self, shard: usize, budget: usize, items: &mut Vec<Item>) -> bool {
+        self.shards[shard].0.lock().keyspace.walk(budget, items)
+    }
+
+    /// Ends a walk before its time.
+    pub fn end_walk(&self) {
+        self.shards.iter().for_each(|shard| shard.0.lock().keyspace.end_walk());
     }
 
     /// Stops watching: the connection closes or its transaction ends.

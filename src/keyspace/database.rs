@@ -10,6 +10,7 @@ use hashbrown::HashTable;
 use slab::Slab;
 
 use super::value::Value;
+use super::walk::{Item, Walk};
 
 /// Keys and values of one database in one shard.
 #[derive(Debug)]
@@ -19,6 +20,10 @@ pub struct Database {
     /// Expiry time and place of each key that has one, soonest first.
     deadlines: BTreeSet<(i64, u32)>,
     hasher: RandomState,
+    /// Somebody who reads all of it as it was.
+    walk: Option<Box<Walk>>,
+    /// What this was before it was cleared, if a walk is not through with it.
+    former: Option<Box<Database>>,
 }
 
 #[derive(Debug)]
@@ -31,6 +36,12 @@ struct Entry {
     used_ms: i64,
 }
 
+impl Entry {
+    fn expiry(&self) -> Option<i64> {
+        Some(self.expires_ms).filter(|at| *at != NEVER)
+    }
+}
+
 /// No moment a key could be given: that lies in the past, which means removing it.
 const NEVER: i64 = i64::MIN;
 
@@ -38,7 +49,14 @@ impl Database {
     /// An empty database. `hasher` must be seeded at random: key names come from strangers.
     #[must_use]
     pub fn new(hasher: RandomState) -> Database {
-        Database { index: HashTable::new(), entries: Slab::new(), deadlines: BTreeSet::new(), hasher }
+        Database {
+            index: HashTable::new(),
+            entries: Slab::new(),
+            deadlines: BTreeSet::new(),
+            hasher,
+            walk: None,
+            former: None,
+        }
     }
 
     /// How many keys there are, expired ones that nobody has removed yet included.
@@ -67,13 +85,18 @@ impl Database {
 
     /// The key's value, to be changed in place.
     pub fn get_mut(&mut self, key: &[u8]) -> Option<&mut Value> {
-        self.find(key).map(|at| &mut self.entries[at].value)
+        let at = self.find(key)?;
+        self.hand_over(at);
+        Some(&mut self.entries[at].value)
     }
 
     /// The key's value; if there is no such key, it is made with what `value` returns.
     pub fn get_or_insert_with(&mut self, key: &[u8], value: impl FnOnce() -> Value) -> &mut Value {
         let at = match self.find(key) {
-            Some(at) => at,
+            Some(at) => {
+                self.hand_over(at);
+                at
+            }
             None => self.create(key, value()),
         };
         &mut self.entries[at].value
@@ -87,6 +110,7 @@ impl Database {
                 None
             }
             Some(at) => {
+                self.hand_over(at);
                 self.set_deadline(at, NEVER);
                 Some(std::mem::replace(&mut self.entries[at].value, value))
             }
@@ -99,6 +123,7 @@ impl Database {
         let entries = &self.entries;
         let slot = self.index.find_entry(hash, |at| *entries[*at as usize].key == *key).ok()?;
         let (at, _) = slot.remove();
+        self.hand_over(at as usize);
         self.set_deadline(at as usize, NEVER);
         let entry = self.entries.remove(at as usize);
         if self.entries.is_empty() {
@@ -112,12 +137,13 @@ impl Database {
     /// When the key expires: milliseconds since the Unix epoch, `None` for never or no such key.
     #[must_use]
     pub fn expiry(&self, key: &[u8]) -> Option<i64> {
-        self.find(key).map(|at| self.entries[at].expires_ms).filter(|at| *at != NEVER)
+        self.entries[self.find(key)?].expiry()
     }
 
     /// Sets or clears the key's expiry time. Returns whether there is such a key.
     pub fn set_expiry(&mut self, key: &[u8], expires_ms: Option<i64>) -> bool {
         let Some(at) = self.find(key) else { return false };
+        self.hand_over(at);
         self.set_deadline(at, expires_ms.unwrap_or(NEVER));
         true
     }
@@ -177,14 +203,63 @@ impl Database {
 
     /// All keys with value and expiry time.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &Value, Option<i64>)> {
-        self.entries
-            .iter()
-            .map(|(_, entry)| (&*entry.key, &entry.value, Some(entry.expires_ms).filter(|at| *at != NEVER)))
+        self.entries.iter().map(|(_, entry)| (&*entry.key, &entry.value, entry.expiry()))
     }
 
-    /// Removes everything.
+    /// Removes everything. What a walk has not met yet is kept aside for it.
     pub fn clear(&mut self) {
-        *self = Database::new(self.hasher.clone());
+        let before = std::mem::replace(self, Database::new(self.hasher.clone()));
+        self.former = if before.walk.is_some() { Some(Box::new(before)) } else { before.former };
+    }
+
+    /// Begins to read all that is there now. `db` is the number of this database. A walk that was not finished ends.
+    pub(super) fn begin_walk(&mut self, db: u8) {
+        self.end_walk();
+        if !self.is_empty() {
+            self.walk = Some(Box::new(Walk::new(db, self.entries.capacity())));
+        }
+    }
+
+    /// Adds what was handed over and then the next keys to `items`, until `budget` is used up, about a key each; large
+    /// values count more. Returns whether the walk is over.
+    pub(super) fn walk(&mut self, budget: &mut usize, items: &mut Vec<Item>) -> bool {
+        if let Some(former) = &mut self.former {
+            if !former.walk(budget, items) {
+                return false;
+            }
+            self.former = None;
+        }
+        let Some(walk) = &mut self.walk else { return true };
+        items.append(&mut walk.take_handed());
+        while *budget > 0 {
+            let Some(at) = walk.advance() else {
+                self.walk = None;
+                return true;
+            };
+            *budget -= 1;
+            let Some(entry) = self.entries.get_mut(at) else { continue };
+            let value = entry.value.freeze();
+            *budget = budget.saturating_sub(value.weight());
+            items.push(Item { db: walk.db(), key: entry.key.clone(), value, expires_ms: entry.expiry() });
+        }
+        false
+    }
+
+    /// Ends a walk before its time.
+    pub(super) fn end_walk(&mut self) {
+        self.walk = None;
+        self.former = None;
+    }
+
+    /// What is at this place is about to change: a walk that has not met it must have it first.
+    fn hand_over(&mut self, at: usize) {
+        if let Some(walk) = &mut self.walk
+            && walk.wants(at)
+        {
+            let entry = &mut self.entries[at];
+            let expires_ms = entry.expiry();
+            walk.hand_over(at, &entry.key, &mut entry.value, expires_ms);
+        }
     }
 
     fn find(&self, key: &[u8]) -> Option<usize> {
@@ -195,6 +270,9 @@ impl Database {
     fn create(&mut self, key: &[u8], value: Value) -> usize {
         let at = self.entries.insert(Entry { key: key.into(), value, expires_ms: NEVER, used_ms: 0 });
         let slot = u32::try_from(at).expect("a shard holds fewer than 4 billion keys");
+        if let Some(walk) = &mut self.walk {
+            walk.pass(at);
+        }
         let hash = self.hasher.hash_one(key);
         let (entries, hasher) = (&self.entries, &self.hasher);
         self.index.insert_unique(hash, slot, |at| hasher.hash_one(&*entries[*at as usize].key));

@@ -72,6 +72,11 @@ impl List {
         size_of::<List>() + self.chunks.bytes() + buffers
     }
 
+    /// How many pointers a clone copies, about.
+    pub(super) fn pages(&self) -> usize {
+        self.chunks.pages()
+    }
+
     /// Adds an element before the first. O(1) amortised, plus the element's length.
     #[inline]
     pub fn push_front(&mut self, value: &[u8]) {

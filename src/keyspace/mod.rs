@@ -6,8 +6,10 @@ mod slot;
 pub mod stream;
 mod value;
 mod view;
+mod walk;
 
 pub use database::Database;
 pub use slot::{SHARDS, hash_slot, shard_of};
 pub use value::{Text, Type, Value, WrongType};
 pub use view::{Keys, Keyspace};
+pub use walk::{Frozen, Item};

@@ -7,6 +7,7 @@ use super::list::List;
 use super::slot::{SHARDS, shard_of};
 use super::stream::Stream;
 use super::value::{Text, Type, Value, WrongType};
+use super::walk::Item;
 
 /// The numbered databases of one shard.
 #[derive(Debug)]
@@ -44,6 +45,24 @@ impl Keyspace {
     #[must_use]
     pub fn databases(&self) -> u8 {
         self.databases.len() as u8
+    }
+
+    /// Begins to read all that is there now, in steps, while it changes. A walk that was not finished ends.
+    pub fn begin_walk(&mut self) {
+        for (database, db) in self.databases.iter_mut().zip(0..) {
+            database.begin_walk(db);
+        }
+    }
+
+    /// Adds the next keys to `items`, until `budget` is used up, about a key each; large values count more. What was
+    /// handed over by those who changed it comes first, all of it. Returns whether the walk is over.
+    pub fn walk(&mut self, mut budget: usize, items: &mut Vec<Item>) -> bool {
+        self.databases.iter_mut().fold(true, |over, database| database.walk(&mut budget, items) && over)
+    }
+
+    /// Ends a walk before its time.
+    pub fn end_walk(&mut self) {
+        self.databases.iter_mut().for_each(Database::end_walk);
     }
 }
 

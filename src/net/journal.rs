@@ -35,4 +35,8 @@ impl Journal for LogJournal {
     fn append(&self, records: &Records) -> Lsn {
         self.log().expect("commands that change something run after loading").append(records)
     }
+
+    fn rotate(&self) -> Lsn {
+        self.log().expect("a log is rewritten after loading").rotate()
+    }
 }

@@ -43,6 +43,10 @@ impl Journal for Tape {
         appends.push(Append { now_ms: self.clock.load(Relaxed), runs });
         appends.len() as Lsn
     }
+
+    fn rotate(&self) -> Lsn {
+        self.appends()
+    }
 }
 
 impl Tape {
@@ -246,7 +250,7 @@ impl House {
     pub(crate) fn restarted(&self) -> House {
         let mut house = House::new();
         house.now_ms = self.now_ms;
-        replay(&self.tape, &house.engine);
+        replay(&self.tape, 0, &house.engine);
         house
     }
 
@@ -274,12 +278,12 @@ impl House {
     }
 }
 
-/// Repeats what a journal says in an engine.
-pub(crate) fn replay(tape: &Tape, engine: &Engine) {
+/// Repeats what a journal says from the given append on in an engine.
+pub(crate) fn replay(tape: &Tape, from: Lsn, engine: &Engine) {
     let (_, mut loops) = Metrics::new(1, table().rows().len());
     let mut scratch = Replay::new(Session::new(client(0), true), loops.remove(0));
     engine.server.loading.store(true, Relaxed);
-    tape.each(0, |now_ms, db, args| {
+    tape.each(from, |now_ms, db, args| {
         // As the loader has it: what is in one block happens together in any case.
         if args.len() == 1 && matches!(&args[0], b"MULTI" | b"EXEC") {
             return;

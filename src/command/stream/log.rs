@@ -82,7 +82,7 @@ impl Position {
 }
 
 /// How many entries a group has read, as `ENTRIESREAD` takes it: -1 if that is not known.
-pub(super) fn entries_read_text(number: &mut itoa::Buffer, entries_read: Option<u64>) -> &[u8] {
+pub(in crate::command) fn entries_read_text(number: &mut itoa::Buffer, entries_read: Option<u64>) -> &[u8] {
     match entries_read {
         Some(read) => number.format(read.min(i64::MAX as u64)).as_bytes(),
         None => b"-1",

@@ -6,7 +6,7 @@ pub(super) mod delete;
 mod entry;
 pub(super) mod group;
 pub(super) mod info;
-mod log;
+pub(super) mod log;
 pub(super) mod pending;
 pub(super) mod range;
 pub(super) mod read;

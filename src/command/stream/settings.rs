@@ -5,7 +5,8 @@
 //! Redis 7.0 knows none, so all of it is commands of our own. A stream whose window is not the usual one when it is
 //! made is followed by an `XCFGSET`, because settings may have changed when the log is replayed; streams made by
 //! replaying have the usual window. Every message is an `XIDMPRECORD`: the first of its id is one that was added, and
-//! every further one for the same entry is a repetition that was counted.
+//! every further one for the same entry is a repetition that was counted. A rewritten log holds only the messages that
+//! are still remembered, and says the counters in an `XCFGSET` of its own.
 
 use super::arguments::strict_id;
 use crate::aof::record::Records;
@@ -74,6 +75,9 @@ fn xsetid(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
 
 fn xcfgset(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
     let key = &args[1];
+    if cx.is_replaying() && is(&args[2], "IDMP-ADDED") {
+        return restore_counters(cx, args);
+    }
     let (mut duration_s, mut maxsize) = (None, None);
     let mut options = args.tail(2).iter();
     while let Some(option) = options.next() {
@@ -109,6 +113,15 @@ fn xcfgset(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
     if stream.idmp_mut().configure(window) {
         log_window(&mut cx.effects.records, db, key, window);
     }
+    Ok(cx.reply.ok().into())
+}
+
+/// `XCFGSET key IDMP-ADDED added IDMP-DUPLICATES duplicates`, which only a log says: see [`log_counters`].
+fn restore_counters(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
+    let counter = |at| args.get(at).and_then(number::unsigned).ok_or(Error::SYNTAX);
+    let (added, duplicates) = (counter(3)?, counter(5)?);
+    let stream = cx.keys.stream_mut(&args[1])?.ok_or(Error::NO_SUCH_KEY)?;
+    stream.idmp_mut().restore_counters(added, duplicates);
     Ok(cx.reply.ok().into())
 }
 
@@ -175,7 +188,7 @@ pub(super) fn log_new_window(records: &mut Records, db: u8, key: &[u8], window: 
     }
 }
 
-fn log_window(records: &mut Records, db: u8, key: &[u8], window: IdmpConfig) {
+pub(in crate::command) fn log_window(records: &mut Records, db: u8, key: &[u8], window: IdmpConfig) {
     let (mut duration, mut maxsize) = (itoa::Buffer::new(), itoa::Buffer::new());
     let duration = duration.format(window.duration_s).as_bytes();
     let maxsize = maxsize.format(window.maxsize).as_bytes();
@@ -183,7 +196,7 @@ fn log_window(records: &mut Records, db: u8, key: &[u8], window: IdmpConfig) {
 }
 
 /// Logs that the producer's message became the entry `id`, or was a repetition of the one that had.
-pub(super) fn log_message(
+pub(in crate::command) fn log_message(
     records: &mut Records,
     db: u8,
     key: &[u8],
@@ -192,6 +205,19 @@ pub(super) fn log_message(
     id: StreamId,
 ) {
     records.push_own(db, &[b"XIDMPRECORD", key, producer, message, &id.text()]);
+}
+
+/// Says how many messages were added and how many repetitions counted, in a log that does not hold all of them.
+pub(in crate::command) fn log_counters(
+    records: &mut Records,
+    db: u8,
+    key: &[u8],
+    added: u64,
+    duplicates: u64,
+) {
+    let (mut one, mut other) = (itoa::Buffer::new(), itoa::Buffer::new());
+    let (added, duplicates) = (one.format(added).as_bytes(), other.format(duplicates).as_bytes());
+    records.push_own(db, &[b"XCFGSET", key, b"IDMP-ADDED", added, b"IDMP-DUPLICATES", duplicates]);
 }
 
 const CHANGE: Flags = Flags::WRITE.union(Flags::DENYOOM).union(Flags::FAST);

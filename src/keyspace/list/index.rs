@@ -141,6 +141,14 @@ impl Index {
         }
     }
 
+    /// How many pages there are.
+    pub(super) fn pages(&self) -> usize {
+        match self {
+            Index::One(_) => 1,
+            Index::Many(pages) => pages.len(),
+        }
+    }
+
     /// Bytes allocated for the index itself.
     pub(super) fn bytes(&self) -> usize {
         const COUNTS: usize = 2 * size_of::<usize>();
@@ -156,7 +164,7 @@ impl Index {
     }
 
     pub(super) fn push_front(&mut self, chunk: Chunk) {
-        let pages = self.pages();
+        let pages = self.table();
         match pages.front_mut() {
             Some(page) if page.chunks.len() < PAGE_CHUNKS => {
                 page.start -= 1;
@@ -171,7 +179,7 @@ impl Index {
     }
 
     pub(super) fn push_back(&mut self, chunk: Chunk) {
-        let pages = self.pages();
+        let pages = self.table();
         match pages.back_mut() {
             Some(page) if page.chunks.len() < PAGE_CHUNKS => page.chunks_mut().push_back(chunk),
             back => {
@@ -183,7 +191,7 @@ impl Index {
     }
 
     pub(super) fn pop_front(&mut self) {
-        let pages = self.pages();
+        let pages = self.table();
         if let Some(page) = pages.front_mut() {
             page.start += 1;
             page.chunks_mut().pop_front();
@@ -195,7 +203,7 @@ impl Index {
     }
 
     pub(super) fn pop_back(&mut self) {
-        let pages = self.pages();
+        let pages = self.table();
         if let Some(page) = pages.back_mut() {
             page.chunks_mut().pop_back();
             if page.chunks.is_empty() {
@@ -221,7 +229,7 @@ impl Index {
         if range.is_empty() {
             return;
         }
-        let pages = self.pages();
+        let pages = self.table();
         let Some((first, _)) = find(pages, range.start) else { return };
         let mut next = pages[0].start + range.start as u64;
         let mut left = range.len();
@@ -253,7 +261,7 @@ impl Index {
 
     /// Puts `pieces`, one or more, in the place of chunk `at`; returns the place of the last.
     pub(super) fn splice(&mut self, at: usize, pieces: impl Iterator<Item = Chunk>) -> usize {
-        let pages = self.pages();
+        let pages = self.table();
         let Some((page, slot)) = find(pages, at) else { return at };
         let front = pages[0].start;
         let chunks = pages[page].chunks_mut();
@@ -291,7 +299,7 @@ impl Index {
     }
 
     /// The pages, to change how many chunks there are; [`settle`](Self::settle) comes afterwards.
-    fn pages(&mut self) -> &mut VecDeque<Page> {
+    fn table(&mut self) -> &mut VecDeque<Page> {
         if let Index::One(_) = self
             && let Index::One(chunk) = std::mem::take(self)
         {
@@ -315,17 +323,16 @@ impl Index {
         }
     }
 
-    /// Checks what is said above. Returns how many pages there are.
+    /// Checks what is said above.
     #[cfg(test)]
-    pub(super) fn check(&self) -> usize {
-        let Index::Many(pages) = self else { return 0 };
+    pub(super) fn check(&self) {
+        let Index::Many(pages) = self else { return };
         assert_ne!(self.len(), 1);
         assert!(pages.capacity() <= 4 * pages.len().max(4));
         for (page, next) in pages.iter().zip(pages.iter().skip(1)) {
             assert_eq!(page.end(), next.start);
         }
         assert!(pages.iter().all(|page| (1..=PAGE_CHUNKS).contains(&page.chunks.len())));
-        pages.len()
     }
 }
 

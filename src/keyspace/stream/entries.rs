@@ -104,6 +104,11 @@ impl Entries {
         self.length
     }
 
+    /// How many pages of blocks there are: what a copy of all entries copies a pointer of.
+    pub(super) fn pages(&self) -> usize {
+        self.pages.len()
+    }
+
     /// Whether there is no entry.
     pub fn is_empty(&self) -> bool {
         self.length == 0

@@ -40,7 +40,8 @@ pub enum RecordError {
 #[derive(Clone, Default)]
 pub struct Idmp {
     config: IdmpConfig,
-    producers: BTreeMap<Arc<[u8]>, Producer>,
+    /// Behind `Arc` because a snapshot of a stream copies this: a pointer for each producer.
+    producers: BTreeMap<Arc<[u8]>, Arc<Producer>>,
     /// The producer that was looked over last.
     swept: Option<Arc<[u8]>>,
     added: u64,
@@ -135,6 +136,11 @@ impl Idmp {
         })
     }
 
+    /// How many producers are remembered.
+    pub(super) fn producers(&self) -> usize {
+        self.producers.len()
+    }
+
     /// Everything remembered: producer, message and entry, oldest entry first for each producer.
     pub fn messages(&self) -> impl Iterator<Item = (&[u8], &[u8], StreamId)> {
         self.producers.iter().flat_map(|(name, producer)| {
@@ -144,9 +150,9 @@ impl Idmp {
 
     fn producer_mut(&mut self, name: &[u8]) -> &mut Producer {
         if !self.producers.contains_key(name) {
-            self.producers.insert(name.into(), Producer::default());
+            self.producers.insert(name.into(), Arc::default());
         }
-        self.producers.get_mut(name).expect("it is there or was just added")
+        Arc::make_mut(self.producers.get_mut(name).expect("it is there or was just added"))
     }
 
     /// Entries with a smaller time have left the window.
@@ -165,7 +171,9 @@ impl Idmp {
                 continue;
             };
             let name = name.clone();
-            producer.forget_before(oldest_ms);
+            if producer.order.front().is_some_and(|(id, _)| id.ms < oldest_ms) {
+                Arc::make_mut(producer).forget_before(oldest_ms);
+            }
             if producer.entries.is_empty() {
                 self.producers.remove(&name);
             }

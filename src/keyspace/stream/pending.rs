@@ -271,18 +271,40 @@ pub struct PendingSnapshot {
 }
 
 impl PendingSnapshot {
-    /// The entries in the order of claiming, in which putting them back restores them. Costs sorting them.
-    pub fn entries(&self) -> Vec<PendingEntry> {
-        let mut slots: Vec<(u64, PendingEntry)> = Vec::new();
-        for (page, first) in self.pages.iter().zip((0u32..).step_by(1 << PAGE_BITS)) {
+    /// How many pages of entries there are.
+    pub(super) fn pages(&self) -> usize {
+        self.pages.len()
+    }
+
+    /// The entries in the order of claiming, in which putting them back restores them. Costs sorting their places.
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = PendingEntry> {
+        let order = self.sorted_by_key(|record, id| (record.time_key(), id));
+        order.into_iter().map(|slot| self.entry(slot))
+    }
+
+    /// The entries' ids in ascending order. Costs sorting their places.
+    pub fn ids(&self) -> impl ExactSizeIterator<Item = StreamId> {
+        let order = self.sorted_by_key(|_, id| id);
+        order.into_iter().map(|slot| self.entry(slot).id)
+    }
+
+    fn sorted_by_key<K: Ord>(&self, key: impl Fn(&PackedRecord, StreamId) -> K) -> Vec<u32> {
+        let mut slots: Vec<u32> = Vec::new();
+        for (page, first) in self.pages.iter().zip((0u32..).step_by(PAGE_RECORDS)) {
             let used = page.iter().zip(first..).filter(|(record, _)| record.owner != FREE);
-            slots.extend(used.map(|(record, slot)| {
-                let wide = if record.deliveries == WIDE { self.wide.get(&slot) } else { None };
-                (record.time_key(), unpack(record, wide))
-            }));
+            slots.extend(used.map(|(_, slot)| slot));
         }
-        slots.sort_unstable_by_key(|(time, entry)| (*time, entry.id));
-        slots.into_iter().map(|(_, entry)| entry).collect()
+        slots.sort_unstable_by_key(|slot| key(self.record(*slot), self.entry(*slot).id));
+        slots
+    }
+
+    fn record(&self, slot: u32) -> &PackedRecord {
+        &self.pages[(slot >> PAGE_BITS) as usize][slot as usize % PAGE_RECORDS]
+    }
+
+    fn entry(&self, slot: u32) -> PendingEntry {
+        let record = self.record(slot);
+        unpack(record, if record.deliveries == WIDE { self.wide.get(&slot) } else { None })
     }
 }
 
@@ -866,7 +888,10 @@ mod tests {
             }
             check(&pending, &model);
             if let Some((snapshot, expected)) = snapshot {
-                prop_assert_eq!(&snapshot.entries(), &expected);
+                prop_assert_eq!(snapshot.entries().collect::<Vec<_>>(), expected.clone());
+            let mut ids: Vec<_> = expected.iter().map(|entry| entry.id).collect();
+            ids.sort_unstable();
+            prop_assert!(snapshot.ids().eq(ids));
             }
             let mut restored = Pending::default();
             for entry in pending.snapshot().entries() { restored.put(entry); }

@@ -429,6 +429,16 @@ impl fmt::Debug for Stream {
     }
 }
 
+impl fmt::Debug for StreamSnapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamSnapshot")
+            .field("len", &self.entries.len())
+            .field("last_id", &self.last_id)
+            .field("groups", &self.groups.len())
+            .finish_non_exhaustive()
+    }
+}
+
 fn drop_references(groups: &mut [Box<Group>], id: StreamId, dropped: &mut Vec<(GroupId, StreamId)>) {
     for (at, group) in groups.iter_mut().enumerate() {
         if group.ack(id) {
@@ -514,6 +524,15 @@ pub struct StreamSnapshot {
     pub groups: Vec<GroupSnapshot>,
     /// Its idempotent producers.
     pub idmp: Idmp,
+}
+
+impl StreamSnapshot {
+    /// How many pointers making it has copied, about.
+    pub(in crate::keyspace) fn weight(&self) -> usize {
+        let of_group = |group: &GroupSnapshot| 1 + group.consumers.len() + group.pending.pages();
+        let groups: usize = self.groups.iter().map(of_group).sum();
+        self.entries.pages() + groups + self.idmp.producers()
+    }
 }
 
 /// A group at one moment.
