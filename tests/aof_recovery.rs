@@ -295,7 +295,7 @@ fn a_manifest_that_another_server_has_written_anew_is_replaced_by_ours() {
     let ours = twin.contents(name).unwrap();
     let theirs = b"file appendonly.aof.1.incr.aof seq 1 type i\n";
     twin.set_contents(name, theirs);
-    assert!(look(&twin).unwrap().1.unwrap().manifest_is_theirs);
+    assert!(look(&twin).unwrap().1.unwrap().manifest_is_stale);
     goes_on(&twin, &commands);
     assert_eq!(twin.contents(name).unwrap(), ours);
 

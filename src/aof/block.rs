@@ -11,11 +11,13 @@
 //! says what the file is:
 //!
 //! ```text
-//! *2 $4 PING $148 millstream-file/1 <format:4> <directory:32> <sequence:16> <lsn> … <header crc>
+//! *2 $4 PING $148 millstream-file/1 <format:4> <directory:32> <file:16> <lsn> … <header crc>
 //! ```
 //!
+//! The file's number is its sequence number in the manifest, with the highest bit set for a base.
+//!
 //! Two CRC32C sums guard it. The payload's covers the payload. The header's covers the directory id and the file's
-//! sequence number (as a salt, not written again), and every byte of the header before it, so also the payload's sum.
+//! number (as a salt, not written again), and every byte of the header before it, so also the payload's sum.
 //! A header can thus be believed before its payload was read; a block from another directory or another file is
 //! noticed; and a client, who does not know the directory id, cannot make a value that looks like a block.
 
@@ -76,9 +78,9 @@ impl fmt::Debug for DirectoryId {
 pub struct Salt(u32);
 
 impl Salt {
-    /// The salt of file `sequence` of directory `id`.
-    pub fn new(id: DirectoryId, sequence: u64) -> Self {
-        Self(crc32c::crc32c_append(crc32c::crc32c(&id.0), &sequence.to_le_bytes()))
+    /// The salt of the file with this number in directory `id`.
+    pub fn new(id: DirectoryId, number: u64) -> Self {
+        Self(crc32c::crc32c_append(crc32c::crc32c(&id.0), &number.to_le_bytes()))
     }
 }
 
@@ -104,8 +106,8 @@ pub struct FileStart {
     pub format: u16,
     /// The log it belongs to.
     pub directory: DirectoryId,
-    /// Its number in the manifest.
-    pub sequence: u64,
+    /// Its number: see [`describe_file`].
+    pub number: u64,
     /// The block itself.
     pub header: Header,
 }
@@ -126,14 +128,14 @@ pub fn seal(block: &mut [u8], salt: Salt, lsn: Lsn, durable: Lsn, clock_ms: u64)
 }
 
 /// Encodes a file's first block.
-pub fn file_start(directory: DirectoryId, sequence: u64, lsn: Lsn, durable: Lsn, clock_ms: u64) -> Vec<u8> {
+pub fn file_start(directory: DirectoryId, number: u64, lsn: Lsn, durable: Lsn, clock_ms: u64) -> Vec<u8> {
     assert!(durable < lsn);
     let mut block = FILE_PREFIX.to_vec();
-    block.extend_from_slice(format!("{FORMAT:04x} {directory} {sequence:016x} ").as_bytes());
+    block.extend_from_slice(format!("{FORMAT:04x} {directory} {number:016x} ").as_bytes());
     let at = block.len();
     block.resize(FILE_START_LEN, 0);
     let header = Header { lsn, durable, clock_ms, payload_len: 0, payload_crc: 0 };
-    write_fields(&mut block, at, Salt::new(directory, sequence), header);
+    write_fields(&mut block, at, Salt::new(directory, number), header);
     block
 }
 
@@ -161,14 +163,20 @@ pub fn read_file_start(bytes: &[u8]) -> Option<FileStart> {
     }
     let format = u16::try_from(read_hex(&identity[..4])?).ok()?;
     let directory = DirectoryId::parse(&identity[5..37])?;
-    let sequence = read_hex(&identity[38..54])?;
-    let header = read_fields(block, FILE_PREFIX.len() + IDENTITY_LEN, Salt::new(directory, sequence))?;
+    let number = read_hex(&identity[38..54])?;
+    let header = read_fields(block, FILE_PREFIX.len() + IDENTITY_LEN, Salt::new(directory, number))?;
     (header.payload_len == 0 && header.payload_crc == 0).then_some(FileStart {
         format,
         directory,
-        sequence,
+        number,
         header,
     })
+}
+
+/// A file's number in words.
+pub(super) fn describe_file(number: u64) -> String {
+    const BASE: u64 = 1 << 63;
+    if number & BASE == 0 { format!("increment {number}") } else { format!("base {}", number & !BASE) }
 }
 
 /// Writes the fields that all headers share at `at`, the header's sum and the line end included.
@@ -293,7 +301,7 @@ mod tests {
 
             let start = file_start(id, sequence, lsn, durable, clock_ms);
             let read = read_file_start(&start).unwrap();
-            prop_assert_eq!((read.format, read.directory, read.sequence), (FORMAT, id, sequence));
+            prop_assert_eq!((read.format, read.directory, read.number), (FORMAT, id, sequence));
             prop_assert_eq!((read.header.lsn, read.header.durable), (lsn, durable));
         }
 

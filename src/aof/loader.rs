@@ -189,8 +189,9 @@ pub struct Contents {
     pub directory: DirectoryId,
     /// The files.
     pub manifest: Manifest,
-    /// True when another server has written the manifest anew; [`open`] puts ours back.
-    pub manifest_is_theirs: bool,
+    /// True when another server has written the manifest anew, or it lists files that a base has replaced; [`open`]
+    /// puts this one in its place.
+    pub manifest_is_stale: bool,
     /// The newest block.
     pub last: Lsn,
     /// The highest block that another one says was durable.
@@ -209,7 +210,7 @@ pub struct Contents {
     /// Where the newest file ends, and from where on nothing proves that the disk has what was read.
     end: u64,
     unproven: u64,
-    /// Files that an interrupted rotation has left.
+    /// Files that an interrupted rotation or rewrite has left.
     leftovers: Vec<String>,
 }
 
@@ -296,7 +297,7 @@ fn make_durable(storage: &dyn Storage, contents: &Contents) -> Result<Arc<dyn St
         file.truncate(contents.end).map_err(StorageError::new("truncate", &name))?;
     }
     file.sync().map_err(StorageError::new("sync", &name))?;
-    if contents.manifest_is_theirs {
+    if contents.manifest_is_stale {
         directory::prepare_manifest(storage, &contents.manifest)?;
         directory::install_manifest(storage)?;
     }
@@ -319,21 +320,12 @@ pub fn read(
     let Some(names) = log_files(storage)? else { return Ok(None) };
     let mut manifest = read_manifest(storage, &names)?;
     let leftovers = leftovers(storage, &manifest, &names)?;
-    if let Some(base) = manifest.base() {
-        let what = "the log has a base";
-        return Err(LoadError::OtherServer { file: directory::path(&base.name), what });
-    }
+    let mut base = manifest.base().map(|base| Window::open(storage, base)).transpose()?;
     let mut files = Vec::new();
     for increment in manifest.increments() {
-        let name = directory::path(&increment.name);
-        let file = storage.open(&name).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => LoadError::Missing { file: name.clone() },
-            _ => StorageError::new("open", &name)(error).into(),
-        })?;
-        let len = file.len().map_err(StorageError::new("read", &name))?;
-        files.push(Window { file, name, len, start: 0, bytes: Vec::new(), filled: 0 });
+        files.push(Window::open(storage, increment)?);
     }
-    let bytes_total = files.iter().map(|file| file.len).sum();
+    let bytes_total = base.iter().chain(&files).map(|file| file.len).sum();
     let mut reader = Reader {
         directory: manifest.directory,
         replay,
@@ -347,13 +339,15 @@ pub fn read(
         checkpoints: VecDeque::new(),
         unproven: 0,
     };
+    if let (Some(file), Some(base)) = (&mut base, manifest.base()) {
+        reader.base(file, base.number())?;
+    }
     let newest = files.len() - 1;
     let mut cut = None;
     let mut end = 0;
     for (index, (mut file, increment)) in files.into_iter().zip(manifest.increments()).enumerate() {
-        end = reader.file_start(&mut file, increment.sequence)?;
-        let directory = reader.directory.expect("the file's start names it");
-        let salt = Salt::new(directory, increment.sequence);
+        end = reader.increment_start(&mut file, increment.number())?;
+        let salt = reader.salt(increment.number());
         while end < file.len {
             match reader.block(&mut file, end, salt)? {
                 Some(next) => end = next,
@@ -368,10 +362,12 @@ pub fn read(
     reader.report.bytes_done = bytes_total;
     (reader.progress)(reader.report);
     let directory = reader.directory.expect("there is at least one file, and its start names it");
-    let manifest_is_theirs = manifest.directory.replace(directory).is_none();
+    let listed = manifest.files.len();
+    manifest.files.retain(|file| file.kind != manifest::Kind::History);
+    let manifest_is_stale = manifest.directory.replace(directory).is_none() || manifest.files.len() < listed;
     Ok(Some(Contents {
         directory,
-        manifest_is_theirs,
+        manifest_is_stale,
         last: reader.last,
         durable: reader.durable,
         clock_ms: reader.clock_ms,
@@ -420,15 +416,20 @@ fn read_manifest(storage: &dyn Storage, names: &[String]) -> Result<Manifest, Lo
     Manifest::parse(&text[..read]).map_err(LoadError::Manifest)
 }
 
-/// Files that the manifest does not list, if they are without data: a rotation was interrupted before the new manifest
-/// was in place.
+/// Files that count for nothing: those that a base has replaced, a base that was not put in place, and what else the
+/// manifest does not list, if it is without data: a rotation was interrupted before the new manifest was in place.
+///
+/// An unlisted base cannot be what an old copy of a manifest lacks: the increments it has replaced would be missing.
 fn leftovers(storage: &dyn Storage, manifest: &Manifest, names: &[String]) -> Result<Vec<String>, LoadError> {
     let mut found = Vec::new();
     for name in names {
         let path = directory::path(name);
-        if name == manifest::TEMPORARY_NAME {
+        let listed = manifest.files.iter().find(|file| file.name == *name);
+        let is_history = listed.is_some_and(|file| file.kind == manifest::Kind::History);
+        let is_unfinished = listed.is_none() && manifest::is_base(name);
+        if name == manifest::TEMPORARY_NAME || is_history || is_unfinished {
             found.push(path);
-        } else if manifest::is_data_file(name) && !manifest.files.iter().any(|file| file.name == *name) {
+        } else if manifest::is_data_file(name) && listed.is_none() {
             let file = storage.open(&path).map_err(StorageError::new("open", &path))?;
             if file.len().map_err(StorageError::new("read", &path))? > FILE_START_LEN as u64 {
                 return Err(LoadError::Unlisted { file: path });
@@ -457,9 +458,53 @@ struct Reader<'a, 'r> {
 }
 
 impl Reader<'_, '_> {
-    /// Checks a file's first block and returns its end.
-    fn file_start(&mut self, file: &mut Window, sequence: u64) -> Result<u64, LoadError> {
+    /// What the blocks of the file with this number are salted with.
+    fn salt(&self, number: u64) -> Salt {
+        Salt::new(self.directory.expect("the file's start names it"), number)
+    }
+
+    /// Reads a base, all of it. What comes next is the block behind the last one it replaces.
+    fn base(&mut self, file: &mut Window, number: u64) -> Result<(), LoadError> {
+        let covers = self.file_start(file, number, 0)?.lsn;
+        let salt = self.salt(number);
+        // Its blocks count from 1, and only the last one vouches.
+        (self.last, self.durable) = (0, 0);
+        let mut end = FILE_START_LEN as u64;
+        while end < file.len && self.durable == 0 {
+            let bad = self.last + 1;
+            let damaged = file.damaged(end, bad, bad, "a block of the base is not readable");
+            end = self.block(file, end, salt)?.ok_or(damaged)?;
+        }
+        if self.last_has_commands || self.durable + 1 != self.last || end < file.len {
+            return Err(file.damaged(
+                end,
+                self.last + 1,
+                self.last + 1,
+                "the base does not end where it should",
+            ));
+        }
+        (self.last, self.durable) = (covers, covers);
+        Ok(())
+    }
+
+    /// Checks an increment's first block and returns its end.
+    fn increment_start(&mut self, file: &mut Window, number: u64) -> Result<u64, LoadError> {
         let expected = self.last + 1;
+        let header = self.file_start(file, number, expected)?;
+        if header.lsn != expected {
+            let what = "the file does not follow the one before";
+            return Err(file.damaged(0, expected, header.lsn.max(expected), what));
+        }
+        self.accept(&header);
+        let end = FILE_START_LEN as u64;
+        // A file is synced with its first block before the manifest lists it.
+        self.checkpoints.clear();
+        self.unproven = end;
+        Ok(end)
+    }
+
+    /// Checks that a file is what its first block says, which is expected to be block `expected`.
+    fn file_start(&mut self, file: &mut Window, number: u64, expected: Lsn) -> Result<Header, LoadError> {
         let bytes = file.view(0, FILE_START_LEN)?;
         let Some(start) = block::read_file_start(bytes) else {
             let redis = [&b"REDIS"[..], b"VALKEY"].iter().any(|magic| bytes.starts_with(magic));
@@ -478,20 +523,12 @@ impl Reader<'_, '_> {
         if start.format != block::FORMAT {
             return foreign(format!("its format is {}, this version reads {}", start.format, block::FORMAT));
         }
-        if start.sequence != sequence {
-            return foreign(format!("it is file {}, in the place of file {sequence}", start.sequence));
+        if start.number != number {
+            let [it, place] = [start.number, number].map(block::describe_file);
+            return foreign(format!("it is {it}, in the place of {place}"));
         }
-        if start.header.lsn != expected {
-            let what = "the file does not follow the one before";
-            return Err(file.damaged(0, expected, start.header.lsn.max(expected), what));
-        }
-        self.accept(&start.header);
-        let end = FILE_START_LEN as u64;
-        // A file is synced with its first block before the manifest lists it.
-        self.checkpoints.clear();
-        self.unproven = end;
-        self.report.bytes_done += end;
-        Ok(end)
+        self.report.bytes_done += FILE_START_LEN as u64;
+        Ok(start.header)
     }
 
     /// Checks the block at `at`, applies it and returns its end. `None` when it is bad.
@@ -689,6 +726,16 @@ struct Window {
 }
 
 impl Window {
+    fn open(storage: &dyn Storage, listed: &manifest::File) -> Result<Window, LoadError> {
+        let name = directory::path(&listed.name);
+        let file = storage.open(&name).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => LoadError::Missing { file: name.clone() },
+            _ => StorageError::new("open", &name)(error).into(),
+        })?;
+        let len = file.len().map_err(StorageError::new("read", &name))?;
+        Ok(Window { file, name, len, start: 0, bytes: Vec::new(), filled: 0 })
+    }
+
     /// Up to `want` bytes at `at`; fewer only where the file ends.
     fn view(&mut self, at: u64, want: usize) -> Result<&[u8], LoadError> {
         let available = usize::try_from(self.len.saturating_sub(at)).unwrap_or(usize::MAX);

@@ -16,8 +16,8 @@
 //! next one writes every byte that was not proven durable again before it believes in it (see [`open`](super::open)).
 //!
 //! # Locks, in the order they are taken
-//! `writer` (held by the leader across write and sync; loops only try it), `syncing` (one sync at a time), `target` and
-//! `tail` (both for moments, never both).
+//! `writer` (held by the leader across write and sync; loops only try it), `syncing` (one sync at a time), `target`,
+//! `manifest` and `tail` (for moments, one at a time).
 
 use super::block::{self, DirectoryId, FILE_START_LEN, Lsn, Salt};
 use super::directory::{self, StorageError};
@@ -124,6 +124,7 @@ pub struct Log {
     directory: DirectoryId,
     tail: Mutex<Tail>,
     writer: Mutex<Writer>,
+    manifest: Mutex<Manifest>,
     syncing: Mutex<()>,
     target: Mutex<Target>,
     policy: AtomicU8,
@@ -131,7 +132,7 @@ pub struct Log {
     durable: AtomicU64,
     released: AtomicU64,
     size_bytes: AtomicU64,
-    base_size_bytes: u64,
+    base_size_bytes: AtomicU64,
     disk_full: AtomicBool,
     failed: OnceLock<LogFailed>,
     syncs: AtomicU64,
@@ -147,7 +148,6 @@ struct Writer {
     name: String,
     salt: Salt,
     end: u64,
-    manifest: Manifest,
 }
 
 /// What a sync that starts now makes durable.
@@ -181,13 +181,8 @@ impl Log {
             storage: start.storage,
             directory: start.directory,
             tail: Mutex::new(Tail::new(start.last, start.last_purpose)),
-            writer: Mutex::new(Writer {
-                file: start.file,
-                name,
-                salt,
-                end: start.end,
-                manifest: start.manifest,
-            }),
+            writer: Mutex::new(Writer { file: start.file, name, salt, end: start.end }),
+            manifest: Mutex::new(start.manifest),
             syncing: Mutex::new(()),
             target: Mutex::new(target),
             policy: AtomicU8::new(start.policy as u8),
@@ -195,7 +190,7 @@ impl Log {
             durable: AtomicU64::new(start.last),
             released: AtomicU64::new(start.last),
             size_bytes: AtomicU64::new(start.size_bytes),
-            base_size_bytes: start.size_bytes,
+            base_size_bytes: AtomicU64::new(start.size_bytes),
             disk_full: AtomicBool::new(false),
             failed: OnceLock::new(),
             syncs: AtomicU64::new(0),
@@ -374,7 +369,7 @@ impl Log {
             durable: self.durable.load(Ordering::Acquire),
             released: self.released(),
             size_bytes: self.size_bytes.load(Ordering::Relaxed),
-            base_size_bytes: self.base_size_bytes,
+            base_size_bytes: self.base_size_bytes.load(Ordering::Relaxed),
             pending_bytes,
             disk_full: self.disk_full.load(Ordering::Relaxed),
             failed: self.failed.get().cloned(),
@@ -382,6 +377,33 @@ impl Log {
             last_sync: Duration::from_nanos(self.last_sync_ns.load(Ordering::Relaxed)),
             total_sync: Duration::from_nanos(self.total_sync_ns.load(Ordering::Relaxed)),
         }
+    }
+
+    pub(super) fn storage(&self) -> &dyn Storage {
+        &*self.storage
+    }
+
+    pub(super) fn directory(&self) -> DirectoryId {
+        self.directory
+    }
+
+    /// The files as they are now. Changed by the commit that makes a new file and by the one rewrite, which begins
+    /// after it; so whoever changes it finds it as it was read.
+    pub(super) fn manifest(&self) -> Manifest {
+        self.manifest.lock().clone()
+    }
+
+    /// Puts the prepared manifest in place. After an error either one may be in force, so the log ends.
+    pub(super) fn install_manifest(&self, manifest: &Manifest) -> Result<(), LogFailed> {
+        self.manifest.lock().clone_from(manifest);
+        directory::install_manifest(&*self.storage).map_err(|error| self.fail_with(error))
+    }
+
+    /// Counts the files anew after a rewrite.
+    pub(super) fn rewritten(&self, base_bytes: u64, replaced_bytes: u64) {
+        self.size_bytes.fetch_add(base_bytes, Ordering::Relaxed);
+        self.size_bytes.fetch_sub(replaced_bytes, Ordering::Relaxed);
+        self.base_size_bytes.store(self.size_bytes.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     fn check(&self) -> Result<(), LogFailed> {
@@ -429,11 +451,11 @@ impl Log {
     ) -> Result<Written, LogFailed> {
         let durable = self.sync()?;
         assert_eq!(durable + 1, block.lsn, "all blocks of the old file are written and synced");
-        let newest = writer.manifest.increments().next_back().expect("a manifest lists an increment");
+        let mut manifest = self.manifest();
+        let newest = manifest.increments().next_back().expect("a manifest lists an increment");
         let increment = manifest::File::increment(newest.sequence + 1);
         let sequence = increment.sequence;
         let name = directory::path(&increment.name);
-        let mut manifest = writer.manifest.clone();
         manifest.files.push(increment);
 
         let prepared =
@@ -445,11 +467,11 @@ impl Log {
             Err(error) if storage::is_no_space(&error.source) => return Ok(self.no_space(block)),
             Err(error) => return Err(self.fail_with(error)),
         };
-        directory::install_manifest(&*self.storage).map_err(|error| self.fail_with(error))?;
+        self.install_manifest(&manifest)?;
 
         let salt = Salt::new(self.directory, sequence);
         let end = FILE_START_LEN as u64;
-        *writer = Writer { file: Arc::clone(&file), name: name.clone(), salt, end, manifest };
+        *writer = Writer { file: Arc::clone(&file), name: name.clone(), salt, end };
         self.size_bytes.fetch_add(end, Ordering::Relaxed);
         self.durable.fetch_max(block.lsn, Ordering::AcqRel);
         self.publish(Target { file, name, lsn: block.lsn })?;

@@ -16,6 +16,7 @@ pub const NAME: &str = "appendonly.aof.manifest";
 pub const TEMPORARY_NAME: &str = "temp-appendonly.aof.manifest";
 
 const STEM: &str = "appendonly.aof";
+const BASE_SUFFIX: &str = ".base.aof";
 const MARK: &str = "# millstream/1 ";
 
 /// What a file is for.
@@ -44,6 +45,19 @@ impl File {
     /// The increment with this number.
     pub fn increment(sequence: u64) -> Self {
         Self { name: format!("{STEM}.{sequence}.incr.aof"), sequence, kind: Kind::Increment }
+    }
+
+    /// The base with this number.
+    pub fn base(sequence: u64) -> Self {
+        Self { name: format!("{STEM}.{sequence}{BASE_SUFFIX}"), sequence, kind: Kind::Base }
+    }
+
+    /// The number that its blocks know it by: a base's is told from an increment's by its highest bit.
+    pub fn number(&self) -> u64 {
+        match self.kind {
+            Kind::Base => self.sequence | 1 << 63,
+            Kind::History | Kind::Increment => self.sequence,
+        }
     }
 }
 
@@ -156,6 +170,11 @@ impl Manifest {
 /// True when `name` is one that the log, here or in Redis, gives to its data files.
 pub fn is_data_file(name: &str) -> bool {
     name.starts_with(STEM) && name != NAME
+}
+
+/// True when `name` is one that the log gives to a base.
+pub fn is_base(name: &str) -> bool {
+    is_data_file(name) && name.ends_with(BASE_SUFFIX)
 }
 
 fn checksum(directory: DirectoryId, lines: &str) -> u32 {
