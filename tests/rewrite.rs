@@ -2,7 +2,6 @@
 //! make the same data, whatever happens between the walk's steps.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-#[allow(dead_code, reason = "shared with other test programs")]
 mod engine_support;
 #[allow(dead_code, reason = "shared with other test programs")]
 #[path = "support/random.rs"]
