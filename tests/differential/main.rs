@@ -43,6 +43,8 @@ const STREAMS_AND_ALL: Mix = &[
     (5, |draw| transactions::step(draw, &[streams::step, lists::step, keys::step])),
 ];
 
+const BLOCKS: Mix = &[(1, streams::blocks_step)];
+
 #[test]
 fn lists_strings_and_keys_over_resp2() {
     compare(LISTS_STRINGS_KEYS, Protocol::Resp2, 25_000, 20_250_101);
@@ -61,6 +63,11 @@ fn streams_and_groups_over_resp2() {
 #[test]
 fn streams_and_groups_over_resp3() {
     compare(STREAMS_AND_ALL, Protocol::Resp3, 100_000, 20_250_104);
+}
+
+#[test]
+fn blocks_end_where_the_reference_ends_them() {
+    compare(BLOCKS, Protocol::Resp2, 50_000, 20_250_105);
 }
 
 /// A difference we mean to have, or that is the reference's own accident.

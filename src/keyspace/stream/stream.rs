@@ -256,7 +256,7 @@ impl Stream {
         trimmed
     }
 
-    /// Sets last id and counters.
+    /// Sets last id and counters. No group has read more than were added.
     pub fn set_id(&mut self, set: SetId) -> Result<(), SetIdError> {
         if set.last_id < self.max_deleted_id {
             return Err(SetIdError::BelowMaxDeleted);
@@ -270,6 +270,9 @@ impl Stream {
         self.last_id = set.last_id;
         self.entries_added = set.entries_added.unwrap_or(self.entries_added);
         self.max_deleted_id = set.max_deleted_id.unwrap_or(self.max_deleted_id);
+        for group in &mut self.groups {
+            group.entries_read = group.entries_read.map(|read| read.min(self.entries_added));
+        }
         Ok(())
     }
 
@@ -689,6 +692,15 @@ mod tests {
         assert_eq!(stream.set_id(set(9, Some(40), Some(8))), Ok(()));
         assert_eq!((stream.last_id(), stream.entries_added(), stream.max_deleted_id()), (id(9), 40, id(8)));
         assert_eq!(stream.set_id(set(7, None, None)), Err(SetIdError::BelowMaxDeleted));
+        let read = |entries_read| NewGroup { last_delivered: id(9), entries_read };
+        let groups = [(b"a", Some(30)), (b"b", Some(5)), (b"c", None)]
+            .map(|(name, entries_read)| stream.create_group(name, read(entries_read)).expect("a new name"));
+        assert_eq!(stream.set_id(set(9, Some(20), None)), Ok(()));
+        assert_eq!(
+            groups.map(|group| stream.group(group).entries_read()),
+            [Some(20), Some(5), None],
+            "no more than were added"
+        );
     }
 
     #[derive(Clone, Debug)]
