@@ -113,6 +113,15 @@ fn ioredis() {
     run(&mut server, with_packages(&node).arg(file("node/ioredis.js")).arg(port));
 }
 
+/// Replies of a looping `BRPOPLPUSH` were lost under ioredis elsewhere (dragonfly#7650).
+#[test]
+fn a_loop_of_brpoplpush_gets_every_reply() {
+    let Some(node) = node("ioredis in a loop") else { return };
+    let mut server = Server::start(Program::Millstream);
+    let port = server.port().to_string();
+    run(&mut server, with_packages(&node).arg(file("node/ioredis-loop.js")).args([&*port, "2000"]));
+}
+
 #[test]
 fn node_redis() {
     let Some(node) = node("node_redis") else { return };
