@@ -14,6 +14,7 @@ mod support;
 
 mod comparison;
 mod draw;
+mod edges;
 mod keys;
 mod lists;
 mod streams;
@@ -23,7 +24,7 @@ mod transactions;
 use comparison::Comparison;
 use draw::{Draw, Step};
 use support::reply::{Protocol, Reply};
-use support::server::Program;
+use support::server::{Program, Server};
 
 /// A family and how often it is chosen.
 type Mix = &'static [(usize, fn(&mut Draw) -> Step)];
@@ -68,6 +69,30 @@ fn streams_and_groups_over_resp3() {
 #[test]
 fn blocks_end_where_the_reference_ends_them() {
     compare(BLOCKS, Protocol::Resp2, 50_000, 20_250_105);
+}
+
+#[test]
+fn stream_arguments_at_their_edges() {
+    if Program::Redis8.path().is_none() {
+        support::skipped("stream_arguments_at_their_edges", "MILLSTREAM_REDIS_8 names no server");
+        return;
+    }
+    for protocol in [Protocol::Resp2, Protocol::Resp3] {
+        let mut comparison = Comparison::start(protocol, EXPLAINED);
+        if let Err(difference) = edges::compare(&mut comparison) {
+            panic!("{protocol:?}:\n{difference}");
+        }
+        support::say(&format!("{protocol:?}: {}", comparison.summary()));
+    }
+}
+
+#[test]
+fn refused_stream_commands_change_nothing() {
+    let server = Server::start_with(Program::Millstream, &["--appendfsync", "no"]);
+    match edges::refusals_change_nothing(&mut server.connect()) {
+        Ok(refused) => assert!(refused > 1000, "only {refused} were refused"),
+        Err(change) => panic!("{change}"),
+    }
 }
 
 /// A difference we mean to have, or that is the reference's own accident.

@@ -401,7 +401,7 @@ fn information(draw: &mut Draw, key: Vec<u8>) -> Command {
 }
 
 /// `XPENDING` rows without their idle time.
-fn without_row_idle(reply: &Reply) -> Reply {
+pub(crate) fn without_row_idle(reply: &Reply) -> Reply {
     let Reply::Array(rows) = reply else { return reply.clone() };
     let row = |row: &Reply| match row {
         Reply::Array(fields) if fields.len() == 4 => {
@@ -416,7 +416,7 @@ fn without_row_idle(reply: &Reply) -> Reply {
 
 /// `XINFO` without what depends on the moment, on the reference's radix tree (a block that an exact trim by id leaves
 /// empty stays in it) or on its age.
-fn without_moments(reply: &Reply) -> Reply {
+pub(crate) fn without_moments(reply: &Reply) -> Reply {
     const MASKED: [&str; 6] =
         ["idle", "inactive", "seen-time", "active-time", "radix-tree-keys", "radix-tree-nodes"];
     masked(reply, &MASKED)
