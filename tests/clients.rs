@@ -7,6 +7,9 @@
 
 mod support;
 
+#[path = "clients/rust/streams.rs"]
+mod redis_rs_streams;
+
 use std::env;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -133,6 +136,27 @@ fn node_redis() {
 }
 
 #[test]
+fn ioredis_streams() {
+    let Some(node) = node("ioredis_streams") else { return };
+    let mut server = Server::start(Program::Millstream);
+    let port = server.port().to_string();
+    run(&mut server, with_packages(&node).arg(file("node/ioredis-streams.js")).arg(port));
+}
+
+#[test]
+fn node_redis_streams() {
+    let Some(node) = node("node_redis_streams") else { return };
+    for protocol in ["2", "3"] {
+        let mut server = Server::start(Program::Millstream);
+        let port = server.port().to_string();
+        run(
+            &mut server,
+            with_packages(&node).arg(file("node/node-redis-streams.js")).args([&*port, protocol]),
+        );
+    }
+}
+
+#[test]
 fn hiredis() {
     if !Path::new("/usr/include/hiredis/hiredis.h").exists() {
         return support::skipped("hiredis", "libhiredis-dev is not installed");
@@ -188,6 +212,18 @@ fn redis_rs() {
         let mut connection = client.get_connection().expect("a connection after the restart");
         let kept: Vec<String> = connection.lrange("list", 0, -1).expect("LRANGE");
         assert_eq!(kept, ["b", "c"]);
+    }
+}
+
+#[test]
+fn redis_rs_streams() {
+    for protocol in ["", "?protocol=resp3"] {
+        let server = Server::start(Program::Millstream);
+        let client = redis::Client::open(format!("redis://127.0.0.1:{}/{protocol}", server.port()))
+            .expect("an address");
+        redis_rs_streams::every_day(&client);
+        redis_rs_streams::newest(&client);
+        redis_rs_streams::killed_while_working(&client);
     }
 }
 
