@@ -338,6 +338,36 @@ fn who_vanishes_while_waiting_with_megabytes_behind_takes_nothing_with_it() {
     vanish_while_waiting(&[encode(&["SET", "ran", "1"]).repeat(100_000)]);
 }
 
+/// The loop that owns a killed connection may learn of it later than the next command runs.
+#[test]
+fn who_was_killed_while_waiting_takes_nothing_with_it() {
+    let _alone = alone();
+    let server = Server::start_with(Program::Millstream, &["--appendfsync", "no"]);
+    let (mut killer, mut producer) = (server.connect(), server.connect());
+    for round in 0..300 {
+        let mut waiting = server.connect();
+        let id = waiting.run("CLIENT ID").to_string();
+        waiting.send(&["BLPOP", "queue", "0"]);
+        let is_waiting = |client: &mut Connection| {
+            let line = client.run(&format!("CLIENT LIST ID {id}"));
+            line.text().is_some_and(|line| String::from_utf8_lossy(line).contains("flags=b"))
+        };
+        while !is_waiting(&mut killer) {}
+        if round % 2 == 0 {
+            // In one breath.
+            let both = [encode(&["CLIENT", "KILL", "ID", &id]), encode(&["RPUSH", "queue", "m"])].concat();
+            killer.send_bytes(&both).expect("the server takes it");
+            assert_eq!(killer.reply().expect("a reply"), Reply::Integer(1));
+            assert_eq!(killer.reply().expect("a reply"), Reply::Integer(1));
+        } else {
+            // By somebody else, as soon as the kill is acknowledged.
+            assert_eq!(killer.run(&format!("CLIENT KILL ID {id}")), Reply::Integer(1));
+            assert_eq!(producer.run("RPUSH queue m"), Reply::Integer(1));
+        }
+        assert_eq!(producer.run("LPOP queue"), Reply::bulk("m"), "round {round}: it went to who was killed");
+    }
+}
+
 /// A client waits for each queue, sends what is given behind the wait, and is gone before a message comes.
 fn vanish_while_waiting(behind: &[Vec<u8>]) {
     let server = Server::start(Program::Millstream);
