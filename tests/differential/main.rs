@@ -6,6 +6,8 @@
 //! connection to each server. What depends on the moment (times to live, idle times) or on a hash order is compared by
 //! the rule its command carries; every other difference is a failure unless `EXPLAINED` names it.
 //!
+//! Beside the mixes, `edges.rs` is a table: every number and id of the stream commands at the ends of its range.
+//!
 //! A failure prints the seed and the shortest history that still shows it. `MILLSTREAM_SEED` repeats a run,
 //! `MILLSTREAM_COMMANDS` sets how many commands each protocol gets.
 
