@@ -122,6 +122,8 @@ pub struct Client {
     pub resp3: AtomicBool,
     /// Whether it waits in a blocking command.
     pub blocked: AtomicBool,
+    /// Whether it is to be disconnected: from then on nothing it asked for is run, though it may still stand in queues.
+    pub killed: AtomicBool,
     /// How many requests `MULTI` has queued, or -1 outside a transaction.
     pub queued: AtomicI64,
     /// How many keys it watches.
@@ -172,6 +174,7 @@ impl Client {
             db: AtomicU8::new(0),
             resp3: AtomicBool::new(false),
             blocked: AtomicBool::new(false),
+            killed: AtomicBool::new(false),
             queued: AtomicI64::new(-1),
             watching: AtomicU16::new(0),
             no_evict: AtomicBool::new(false),

@@ -140,6 +140,80 @@ fn a_request_has_a_million_arguments_at_most() {
     assert_eq!(refusal, "-ERR Protocol error: invalid multibulk length\r\n");
 }
 
+#[test]
+fn stream_commands_take_a_million_ids() {
+    let _alone = alone();
+    const IDS: usize = 1024 * 1024 - 16;
+    let server = Server::start_with(Program::Millstream, &["--appendfsync", "no"]);
+    let mut client = server.connect();
+    let ids: Vec<Vec<u8>> = (1..=IDS).map(|ms| format!("{ms}-0").into_bytes()).collect();
+    let count = IDS.to_string();
+    let with_ids = |before: &str, after: &str| {
+        let word = |word: &str| word.replace("COUNT", &count).into_bytes();
+        let before = before.split(' ').map(word);
+        let after = after.split(' ').filter(|word| !word.is_empty()).map(word);
+        before.chain(ids.iter().cloned()).chain(after).collect::<Vec<_>>()
+    };
+    // Three of the ids are of entries, and pending; two more that were added and deleted are pending still.
+    let setup = [
+        "FLUSHALL",
+        "XADD s 1-0 f v",
+        "XADD s 2-0 f v",
+        "XADD s 500000-0 f v",
+        "XADD s 600000-0 f v",
+        "XADD s 1048000-0 f v",
+        "XGROUP CREATE s g 0",
+        "XREADGROUP GROUP g c STREAMS s >",
+        "XDEL s 2-0 600000-0",
+    ];
+    for (before, after, answer, pending) in [
+        ("XACK s g", "", Sum::Number(5), 0),
+        ("XDEL s", "", Sum::Number(3), 5),
+        ("XDELEX s IDS COUNT", "DELREF", Sum::Elements(IDS, 3), 0),
+        ("XDELEX s ACKED IDS COUNT", "", Sum::Elements(IDS, 0), 5),
+        ("XACKDEL s g IDS COUNT", "", Sum::Elements(IDS, 5), 0),
+        ("XCLAIM s g d 0", "JUSTID", Sum::Elements(3, 0), 3),
+        ("XCLAIM s g d 0", "FORCE", Sum::Elements(3, 0), 3),
+        ("XNACK s g FAIL IDS COUNT", "", Sum::Number(5), 5),
+        ("XNACK s g FAIL IDS COUNT", "FORCE", Sum::Number(5), 5),
+    ] {
+        for line in setup {
+            client.run(line);
+        }
+        let asked = Instant::now();
+        let reply = client.call(&with_ids(before, after));
+        let took = asked.elapsed();
+        let sum = match &reply {
+            Reply::Integer(number) => Sum::Number(*number),
+            Reply::Array(elements) => {
+                Sum::Elements(elements.len(), elements.iter().filter(|it| **it == Reply::Integer(1)).count())
+            }
+            other => panic!("{before}: {other}"),
+        };
+        assert_eq!(sum, answer, "{before} … {after}");
+        let Reply::Array(summary) = client.run("XPENDING s g") else { panic!("{before}: no summary") };
+        assert_eq!(summary[0], Reply::Integer(pending), "{before} … {after}");
+        assert!(took < Duration::from_secs(5), "{before} … {after} took {took:?}");
+    }
+    // As many fields: half of the words are names.
+    let mut add = vec![b"XADD".to_vec(), b"wide".to_vec(), b"1-0".to_vec()];
+    add.extend((0..1024 * 1024 - 4).map(|at| (at / 2).to_string().into_bytes()));
+    assert_eq!(client.call(&add), Reply::bulk("1-0"));
+    let Reply::Array(entries) = client.run("XRANGE wide - +") else { panic!("no entries") };
+    let Some(Reply::Array(entry)) = entries.first() else { panic!("no entry") };
+    let Some(Reply::Array(fields)) = entry.get(1) else { panic!("no fields") };
+    assert!(fields.iter().map(Reply::text).eq(add[3..].iter().map(|word| Some(&**word))));
+    assert_eq!(client.run("PING"), Reply::Simple(b"PONG".to_vec()));
+}
+
+/// What a reply of a million ids comes down to.
+#[derive(Debug, PartialEq)]
+enum Sum {
+    Number(i64),
+    /// How many elements, and how many of them are 1.
+    Elements(usize, usize),
+}
+
 // --- What it costs the server and the others ---
 
 #[test]
@@ -262,6 +336,36 @@ fn who_vanishes_while_waiting_takes_nothing_with_it() {
 fn who_vanishes_while_waiting_with_megabytes_behind_takes_nothing_with_it() {
     let _alone = alone();
     vanish_while_waiting(&[encode(&["SET", "ran", "1"]).repeat(100_000)]);
+}
+
+/// The loop that owns a killed connection may learn of it later than the next command runs.
+#[test]
+fn who_was_killed_while_waiting_takes_nothing_with_it() {
+    let _alone = alone();
+    let server = Server::start_with(Program::Millstream, &["--appendfsync", "no"]);
+    let (mut killer, mut producer) = (server.connect(), server.connect());
+    for round in 0..300 {
+        let mut waiting = server.connect();
+        let id = waiting.run("CLIENT ID").to_string();
+        waiting.send(&["BLPOP", "queue", "0"]);
+        let is_waiting = |client: &mut Connection| {
+            let line = client.run(&format!("CLIENT LIST ID {id}"));
+            line.text().is_some_and(|line| String::from_utf8_lossy(line).contains("flags=b"))
+        };
+        while !is_waiting(&mut killer) {}
+        if round % 2 == 0 {
+            // In one breath.
+            let both = [encode(&["CLIENT", "KILL", "ID", &id]), encode(&["RPUSH", "queue", "m"])].concat();
+            killer.send_bytes(&both).expect("the server takes it");
+            assert_eq!(killer.reply().expect("a reply"), Reply::Integer(1));
+            assert_eq!(killer.reply().expect("a reply"), Reply::Integer(1));
+        } else {
+            // By somebody else, as soon as the kill is acknowledged.
+            assert_eq!(killer.run(&format!("CLIENT KILL ID {id}")), Reply::Integer(1));
+            assert_eq!(producer.run("RPUSH queue m"), Reply::Integer(1));
+        }
+        assert_eq!(producer.run("LPOP queue"), Reply::bulk("m"), "round {round}: it went to who was killed");
+    }
 }
 
 /// A client waits for each queue, sends what is given behind the wait, and is gone before a message comes.

@@ -7,10 +7,13 @@
 
 mod support;
 
+#[path = "clients/rust/streams.rs"]
+mod redis_rs_streams;
+
 use std::env;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -91,6 +94,95 @@ fn a_task_outlives_its_worker() {
 }
 
 #[test]
+fn every_service_gets_every_event_once() {
+    let Some(python) = interpreter("events", "MILLSTREAM_PYTHON") else { return };
+    let mut server = Server::start(Program::Millstream);
+    let program = example(&python, "python/events.py", &server);
+    let orders = |range: std::ops::Range<u32>| range.map(|order| order.to_string()).collect::<Vec<_>>();
+    let publish = |range: std::ops::Range<u32>| {
+        let orders = orders(range);
+        let words: Vec<&str> = ["publish"].into_iter().chain(orders.iter().map(String::as_str)).collect();
+        let _ = output(&mut program(&words));
+    };
+    // Two instances of one service and one of another are there when the events come.
+    publish(0..5);
+    let instances = [["billing", "a"], ["billing", "b"], ["mail", "a"]];
+    let running =
+        instances.map(|[service, instance]| started(&mut program(&["subscribe", service, instance])));
+    publish(5..60);
+    let said = running.map(|instance| text(&finished(instance)));
+    let got = |said: &[&String]| {
+        let mut got: Vec<u32> = said.iter().flat_map(|said| numbers(said, 2)).collect();
+        got.sort_unstable();
+        got
+    };
+    assert_eq!(got(&[&said[0], &said[1]]), (0..60).collect::<Vec<_>>(), "shared between the instances");
+    assert_eq!(got(&[&said[2]]), (0..60).collect::<Vec<_>>());
+    // A service that begins later, after a crash of the server, gets all of them; the others only what is new.
+    server.kill();
+    server.start_again();
+    let _ = output(&mut program(&["publish", "60"]));
+    let late = text(&output(&mut program(&["subscribe", "search", "a"])));
+    assert_eq!(numbers(&late, 2), (0..61).collect::<Vec<_>>(), "in their order");
+    assert_eq!(text(&output(&mut program(&["subscribe", "mail", "a"]))), "mail a 60\n");
+}
+
+#[test]
+fn asyncio_producers_and_consumers() {
+    let Some(python) = interpreter("asyncio_queue", "MILLSTREAM_PYTHON") else { return };
+    let server = Server::start(Program::Millstream);
+    let program = example(&python, "python/asyncio_queue.py", &server);
+    let producers =
+        [started(&mut program(&["produce", "5", "40"])), started(&mut program(&["produce", "5", "40"]))];
+    let consumers = ["left", "right"].map(|name| started(&mut program(&["consume", name, "8"])));
+    let _ = producers.map(finished);
+    let said = consumers.map(|consumers| text(&finished(consumers)));
+    // Whoever was last may have found nothing left; then what is there now is for one more.
+    let rest = text(&output(&mut program(&["consume", "last", "2"])));
+    let mut done: Vec<(u32, u32)> = said
+        .iter()
+        .chain([&rest])
+        .flat_map(|said| numbers(said, 1).into_iter().zip(numbers(said, 2)))
+        .collect();
+    done.sort_unstable();
+    let twice = |producer: u32| (0..40).flat_map(move |number| [(producer, number); 2]);
+    assert_eq!(done, (0..5).flat_map(twice).collect::<Vec<_>>(), "each task is done once");
+}
+
+#[test]
+fn readers_of_topics_get_what_they_follow() {
+    let Some(python) = interpreter("topics", "MILLSTREAM_PYTHON") else { return };
+    let server = Server::start(Program::Millstream);
+    let program = example(&python, "python/topics.py", &server);
+    let publish = |topic: &str, texts: &[&str]| {
+        let _ = output(&mut program(&[&["publish", topic], texts].concat()));
+    };
+    publish("logs.error", &["e1", "e2"]);
+    publish("orders", &["o1"]);
+    let logs = started(&mut program(&["follow", "watcher", "logs.*"]));
+    let all = started(&mut program(&["follow", "archive", "*"]));
+    let two = started(&mut program(&["follow", "clerk", "orders", "logs.error"]));
+    publish("logs.error", &["e3"]);
+    // A topic that is new to those who follow a pattern.
+    publish("logs.info", &["i1"]);
+    publish("orders", &["o2"]);
+    let lines = |child| {
+        let said = text(&finished(child));
+        let mut lines: Vec<String> = said.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(lines(logs), ["logs.error e1", "logs.error e2", "logs.error e3", "logs.info i1"]);
+    let everything =
+        ["logs.error e1", "logs.error e2", "logs.error e3", "logs.info i1", "orders o1", "orders o2"];
+    assert_eq!(lines(all), everything);
+    assert_eq!(lines(two), ["logs.error e1", "logs.error e2", "logs.error e3", "orders o1", "orders o2"]);
+    // The server knows how far a reader has come.
+    publish("orders", &["o3"]);
+    assert_eq!(text(&output(&mut program(&["follow", "clerk", "orders"]))), "orders o3\n");
+}
+
+#[test]
 fn the_workers_of_the_readme() {
     let Some(python) = interpreter("the README's workers", "MILLSTREAM_PYTHON") else { return };
     let readme = include_str!("../README.md");
@@ -113,6 +205,15 @@ fn ioredis() {
     run(&mut server, with_packages(&node).arg(file("node/ioredis.js")).arg(port));
 }
 
+/// Replies of a looping `BRPOPLPUSH` were lost under ioredis elsewhere (dragonfly#7650).
+#[test]
+fn a_loop_of_brpoplpush_gets_every_reply() {
+    let Some(node) = node("ioredis in a loop") else { return };
+    let mut server = Server::start(Program::Millstream);
+    let port = server.port().to_string();
+    run(&mut server, with_packages(&node).arg(file("node/ioredis-loop.js")).args([&*port, "2000"]));
+}
+
 #[test]
 fn node_redis() {
     let Some(node) = node("node_redis") else { return };
@@ -120,6 +221,27 @@ fn node_redis() {
         let mut server = Server::start(Program::Millstream);
         let port = server.port().to_string();
         run(&mut server, with_packages(&node).arg(file("node/node-redis.js")).args([&*port, protocol]));
+    }
+}
+
+#[test]
+fn ioredis_streams() {
+    let Some(node) = node("ioredis_streams") else { return };
+    let mut server = Server::start(Program::Millstream);
+    let port = server.port().to_string();
+    run(&mut server, with_packages(&node).arg(file("node/ioredis-streams.js")).arg(port));
+}
+
+#[test]
+fn node_redis_streams() {
+    let Some(node) = node("node_redis_streams") else { return };
+    for protocol in ["2", "3"] {
+        let mut server = Server::start(Program::Millstream);
+        let port = server.port().to_string();
+        run(
+            &mut server,
+            with_packages(&node).arg(file("node/node-redis-streams.js")).args([&*port, protocol]),
+        );
     }
 }
 
@@ -179,6 +301,18 @@ fn redis_rs() {
         let mut connection = client.get_connection().expect("a connection after the restart");
         let kept: Vec<String> = connection.lrange("list", 0, -1).expect("LRANGE");
         assert_eq!(kept, ["b", "c"]);
+    }
+}
+
+#[test]
+fn redis_rs_streams() {
+    for protocol in ["", "?protocol=resp3"] {
+        let server = Server::start(Program::Millstream);
+        let client = redis::Client::open(format!("redis://127.0.0.1:{}/{protocol}", server.port()))
+            .expect("an address");
+        redis_rs_streams::every_day(&client);
+        redis_rs_streams::newest(&client);
+        redis_rs_streams::killed_while_working(&client);
     }
 }
 
@@ -251,6 +385,31 @@ fn run(server: &mut Server, command: &mut Command) {
     }
     let status = child.wait().expect("our own child");
     assert!(status.success(), "{command:?}: {status}\n{}", server.log());
+}
+
+/// Makes commands that run an example against a server.
+fn example(python: &Path, name: &str, server: &Server) -> impl Fn(&[&str]) -> Command + use<> {
+    let (python, program, port) = (python.to_owned(), file(name), server.port().to_string());
+    move |rest| {
+        let mut command = Command::new(&python);
+        command.arg(&program).arg(&port).args(rest);
+        command
+    }
+}
+
+fn started(command: &mut Command) -> Child {
+    command.stdout(Stdio::piped()).spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"))
+}
+
+fn finished(child: Child) -> Output {
+    let output = child.wait_with_output().expect("our own child");
+    assert!(output.status.success(), "{output:?}");
+    output
+}
+
+/// The number that each line has at a place.
+fn numbers(said: &str, at: usize) -> Vec<u32> {
+    said.lines().filter_map(|line| line.split(' ').nth(at)?.parse().ok()).collect()
 }
 
 fn output(command: &mut Command) -> Output {

@@ -124,7 +124,8 @@ proptest! {
         reply.error(&Error::with(text.clone()));
         let [b'-', line @ .., b'\r', b'\n'] = reply.as_bytes() else { panic!("{reply:?}") };
         prop_assert!(!line.contains(&b'\r') && !line.contains(&b'\n'));
-        prop_assert_eq!(line.len(), text.len());
+        let kept = text.iter().rposition(|byte| !b"\r\n".contains(byte)).map_or(0, |last| last + 1);
+        prop_assert_eq!(line.len(), kept);
     }
 
     #[test]

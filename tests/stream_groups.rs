@@ -220,6 +220,48 @@ impl World {
         }
         shown
     }
+
+    /// Checks that each pending entry of a group has one owner, or is in the line of those nobody has: what the group
+    /// says it has, what each consumer says, and what the counts say, is the same.
+    fn check_owners(&mut self, key: &str, group: &str) {
+        let full = self.ask(&format!("XINFO STREAM {key} FULL COUNT 0"));
+        let Some((_, of_group)) = full.split_once(&format!(" name {group} last-delivered-id ")) else {
+            return;
+        };
+        let number = |name: &str| -> usize {
+            let (_, after) = of_group.split_once(&format!(" {name} :")).unwrap();
+            after.split(' ').next().unwrap().parse().unwrap()
+        };
+        let all = self.owners(&format!("XPENDING {key} {group} - + 100000"));
+        assert!(all.is_sorted_by(|before, after| parsed(&before.0) < parsed(&after.0)), "{all:?}");
+        assert_eq!(number("pel-count"), all.len());
+        assert_eq!(number("nacked-count"), all.iter().filter(|(_, owner)| owner.is_empty()).count());
+        let mut owned: Vec<(String, String)> =
+            all.iter().filter(|(_, owner)| owner.is_empty()).cloned().collect();
+        let consumers = self.ask(&format!("XINFO CONSUMERS {key} {group}"));
+        for consumer in consumers.split(" name ").skip(1) {
+            let (name, rest) = consumer.split_once(' ').unwrap();
+            let pending: usize = rest.split(' ').nth(1).unwrap().trim_start_matches(':').parse().unwrap();
+            let own = self.owners(&format!("XPENDING {key} {group} - + 100000 {name}"));
+            assert!(own.iter().all(|(_, owner)| owner == name), "{name}: {own:?}");
+            assert_eq!(own.len(), pending, "{name}");
+            owned.extend(own);
+        }
+        owned.sort_by_key(|(id, _)| parsed(id));
+        assert_eq!(owned, all);
+    }
+
+    /// Ids and owners of `XPENDING` rows.
+    fn owners(&mut self, request: &str) -> Vec<(String, String)> {
+        let rows = self.ask(request);
+        let words: Vec<&str> = rows.split(' ').skip(1).collect();
+        words.chunks_exact(5).map(|row| (row[1].to_owned(), row[2].to_owned())).collect()
+    }
+}
+
+fn parsed(id: &str) -> (u64, u64) {
+    let (ms, seq) = id.split_once('-').unwrap();
+    (ms.parse().unwrap(), seq.parse().unwrap())
 }
 
 fn text(bytes: &&[u8]) -> String {
@@ -433,7 +475,8 @@ fn a_delivery_is_one_transaction_of_two_commands() {
     );
 }
 
-/// Random commands over two streams and two groups; what they logged is loaded by a server whose clock is anywhere.
+/// Random commands over three streams and two groups: whatever happens, each pending entry has one owner or none; and
+/// what they logged is loaded by a server whose clock is behind or up to a minute ahead.
 #[test]
 fn a_restart_brings_everything_back() {
     let seed = random::seed(20_261_121);
@@ -441,7 +484,7 @@ fn a_restart_brings_everything_back() {
     for round in 0..30 {
         let mut random = Random::new(seed + round);
         let mut world = World::started();
-        for key in ["s", "t"] {
+        for key in ["s", "t", "u"] {
             world.ask(&format!("XGROUP CREATE {key} g 0 MKSTREAM"));
             world.ask(&format!("XGROUP CREATE {key} h $"));
         }
@@ -449,10 +492,15 @@ fn a_restart_brings_everything_back() {
             world.now_ms += random.below(40) as i64;
             let request = anything(&mut random, step + 1);
             world.run(0, &request);
+            if random.one_in(10) {
+                for (key, group) in [("s", "g"), ("s", "h"), ("t", "g"), ("t", "h"), ("u", "g"), ("u", "h")] {
+                    world.check_owners(key, group);
+                }
+            }
             if random.one_in(100) {
-                let clock_ms = *random.pick(&[0, world.now_ms - 300, world.now_ms, world.now_ms + 100_000]);
+                let clock_ms = *random.pick(&[0, world.now_ms - 300, world.now_ms, world.now_ms + 50_000]);
                 let mut after = world.restarted(clock_ms);
-                for key in ["s", "t"] {
+                for key in ["s", "t", "u"] {
                     let (before, after) = (world.look(key), after.look(key));
                     assert_eq!(before, after, "round {round}, step {step}: {}", world.log().join("\n"));
                 }
@@ -501,14 +549,38 @@ fn anything(random: &mut Random, step: u64) -> String {
         let ids: Vec<String> = (0..count).map(|_| id(random)).collect();
         (count, ids.join(" "))
     };
-    match random.below(24) {
+    match random.below(28) {
+        24 | 25 => {
+            // Ids of this one are the clock's, and messages have names.
+            let trim = *random.pick(&["", "", "MAXLEN 20 ", "MAXLEN 9 ACKED "]);
+            format!("XADD u {trim}IDMP {} {} * f v", random.pick(&["p", "q"]), random.below(40))
+        }
+        26 => match random.below(4) {
+            0 => format!(
+                "XCFGSET u IDMP-DURATION {} IDMP-MAXSIZE {}",
+                1 + random.below(2),
+                5 + random.below(2)
+            ),
+            1 => format!("XSETID {key} 1000000-0 ENTRIESADDED {}", random.below(2 * step as usize)),
+            2 => format!("XGROUP DESTROY {key} h"),
+            _ => format!("XGROUP CREATE {key} h {} ENTRIESREAD {}", id(random), random.below(99)),
+        },
+        27 => match random.below(3) {
+            0 => {
+                let how = *random.pick(&["KEEPREF", "DELREF", "ACKED"]);
+                let (count, ids) = ids(random);
+                format!("XDELEX {key} {how} IDS {count} {ids}")
+            }
+            1 => format!("XTRIM {key} MAXLEN {} {}", random.below(30), random.pick(&["DELREF", "ACKED"])),
+            _ => format!("XREADGROUP GROUP {group} {consumer} COUNT 9 CLAIM 100 STREAMS u >"),
+        },
         0..6 => format!("XADD {key} {step}-0 f v"),
         6..9 => {
             let options =
                 *random.pick(&["COUNT 3", "COUNT 1", "COUNT 2 NOACK", "MAXSIZE 100", "CLAIM 100 COUNT 4"]);
             format!("XREADGROUP GROUP {group} {consumer} {options} STREAMS {key} >")
         }
-        9 => format!("XREADGROUP GROUP {group} d COUNT 2 CLAIM 50 NOACK STREAMS s t > >"),
+        9 => format!("XREADGROUP GROUP {group} d COUNT 2 CLAIM 50 NOACK STREAMS s u t > > >"),
         10 => format!("XACK {key} {group} {}", ids(random).1),
         11 => {
             let how = *random.pick(&["KEEPREF", "DELREF", "ACKED"]);

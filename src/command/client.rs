@@ -202,6 +202,7 @@ fn kill(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
             // One's own connection ends when it has been told.
             cx.effects.actions.push(Action::Close);
         } else {
+            client.killed.store(true, Relaxed);
             cx.effects.actions.push(Action::Kill(client.id));
         }
         killed += 1;

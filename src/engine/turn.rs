@@ -537,7 +537,9 @@ impl<'e> Turn<'e> {
                 _ => {}
             }
             let waiter = Arc::clone(&queue.waiters[&ticket]);
-            if self.serve_one(&waiter) {
+            if waiter.client.killed.load(Relaxed) {
+                // Its connection, which takes it out of its queues, may not know yet.
+            } else if self.serve_one(&waiter) {
                 queue.waiters.remove(&ticket);
                 self.held.shard(home).waiters.count(&waiter, home, -1);
                 self.unpark(&waiter, Some(&key));

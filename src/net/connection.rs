@@ -227,7 +227,7 @@ impl Connection {
             let mut waiter = None;
             let mut ran = 0;
             let pause = loop {
-                if stopping.load(Relaxed) {
+                if stopping.load(Relaxed) || session.client.killed.load(Relaxed) {
                     break Pause::Closes;
                 }
                 let limits = Limits { bulk_max, authenticated: session.authenticated };

@@ -122,10 +122,14 @@ impl Reply {
     }
 
     /// An error. Line ends in it (from a name the client sent) become spaces, so that no text can pose as
-    /// another reply.
+    /// another reply; those at its end are left out, as in Redis.
     pub fn error(&mut self, error: &Error) -> Replied {
+        let mut text = error.text();
+        while let [rest @ .., b'\r' | b'\n'] = text {
+            text = rest;
+        }
         self.bytes.push(b'-');
-        self.bytes.extend(error.text().iter().map(|byte| match byte {
+        self.bytes.extend(text.iter().map(|byte| match byte {
             b'\r' | b'\n' => b' ',
             other => *other,
         }));
@@ -313,6 +317,19 @@ mod tests {
             reply.map_before(start, 2);
             let entries = "$1\r\na\r\n*1\r\n:1\r\n$1\r\nb\r\n*1\r\n:1\r\n";
             assert_eq!(reply.as_bytes(), format!(":0\r\n{map}\r\n{entries}").as_bytes());
+        }
+    }
+
+    #[test]
+    fn an_error_is_one_line_and_line_ends_behind_it_are_none_of_its_text() {
+        for (text, line) in [
+            ("ERR no '\r\n' here", "-ERR no '  ' here\r\n"),
+            ("ERR unknown option x\r\n\n", "-ERR unknown option x\r\n"),
+            ("ERR a space \n stays ", "-ERR a space   stays \r\n"),
+        ] {
+            let mut reply = Reply::new(Protocol::Resp2);
+            reply.error(&Error::new(text));
+            assert_eq!(reply.as_bytes(), line.as_bytes());
         }
     }
 }

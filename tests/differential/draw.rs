@@ -126,6 +126,11 @@ impl Draw {
         self.entries
     }
 
+    /// The number of the entry that came last.
+    pub(crate) fn newest_entry(&self) -> usize {
+        self.entries
+    }
+
     /// The number of an entry of late, or of one that is yet to come.
     pub(crate) fn some_entry(&mut self) -> usize {
         (self.entries + 4).saturating_sub(self.below(80))

@@ -6,6 +6,8 @@
 //! connection to each server. What depends on the moment (times to live, idle times) or on a hash order is compared by
 //! the rule its command carries; every other difference is a failure unless `EXPLAINED` names it.
 //!
+//! Beside the mixes, `edges.rs` is a table: every number and id of the stream commands at the ends of its range.
+//!
 //! A failure prints the seed and the shortest history that still shows it. `MILLSTREAM_SEED` repeats a run,
 //! `MILLSTREAM_COMMANDS` sets how many commands each protocol gets.
 
@@ -14,6 +16,7 @@ mod support;
 
 mod comparison;
 mod draw;
+mod edges;
 mod keys;
 mod lists;
 mod streams;
@@ -23,7 +26,7 @@ mod transactions;
 use comparison::Comparison;
 use draw::{Draw, Step};
 use support::reply::{Protocol, Reply};
-use support::server::Program;
+use support::server::{Program, Server};
 
 /// A family and how often it is chosen.
 type Mix = &'static [(usize, fn(&mut Draw) -> Step)];
@@ -43,6 +46,8 @@ const STREAMS_AND_ALL: Mix = &[
     (5, |draw| transactions::step(draw, &[streams::step, lists::step, keys::step])),
 ];
 
+const BLOCKS: Mix = &[(1, streams::blocks_step)];
+
 #[test]
 fn lists_strings_and_keys_over_resp2() {
     compare(LISTS_STRINGS_KEYS, Protocol::Resp2, 25_000, 20_250_101);
@@ -61,6 +66,35 @@ fn streams_and_groups_over_resp2() {
 #[test]
 fn streams_and_groups_over_resp3() {
     compare(STREAMS_AND_ALL, Protocol::Resp3, 100_000, 20_250_104);
+}
+
+#[test]
+fn blocks_end_where_the_reference_ends_them() {
+    compare(BLOCKS, Protocol::Resp2, 50_000, 20_250_105);
+}
+
+#[test]
+fn stream_arguments_at_their_edges() {
+    if Program::Redis8.path().is_none() {
+        support::skipped("stream_arguments_at_their_edges", "MILLSTREAM_REDIS_8 names no server");
+        return;
+    }
+    for protocol in [Protocol::Resp2, Protocol::Resp3] {
+        let mut comparison = Comparison::start(protocol, EXPLAINED);
+        if let Err(difference) = edges::compare(&mut comparison) {
+            panic!("{protocol:?}:\n{difference}");
+        }
+        support::say(&format!("{protocol:?}: {}", comparison.summary()));
+    }
+}
+
+#[test]
+fn refused_stream_commands_change_nothing() {
+    let server = Server::start_with(Program::Millstream, &["--appendfsync", "no"]);
+    match edges::refusals_change_nothing(&mut server.connect()) {
+        Ok(refused) => assert!(refused > 1000, "only {refused} were refused"),
+        Err(change) => panic!("{change}"),
+    }
 }
 
 /// A difference we mean to have, or that is the reference's own accident.

@@ -56,7 +56,10 @@ pub(crate) fn step(draw: &mut Draw) -> Step {
             let mut words = vec![key, id(draw)];
             for _ in 0..draw.below(3) {
                 match draw.one_in(2) {
-                    true => words.extend([draw.option(&["ENTRIESADDED"]), draw.integer()]),
+                    true => {
+                        let added = entries_added(draw);
+                        words.extend([draw.option(&["ENTRIESADDED"]), added]);
+                    }
                     false => words.extend([draw.option(&["MAXDELETEDID"]), id(draw)]),
                 }
             }
@@ -102,6 +105,50 @@ pub(crate) fn step(draw: &mut Draw) -> Step {
             draw.command("XAUTOCLAIM", words)
         }
         _ => information(draw, key),
+    };
+    vec![command]
+}
+
+/// Entries that come and go at both ends of short blocks: where one ends shows in `XINFO`'s `radix-tree-keys` and in how
+/// much a trim by whole blocks takes.
+pub(crate) fn blocks_step(draw: &mut Draw) -> Step {
+    let key: Vec<u8> = draw.pick(STREAMS).into();
+    let command = match draw.below(40) {
+        0 => {
+            let (option, values) = match draw.one_in(2) {
+                true => ("stream-node-max-entries", ["0", "1", "2", "3", "5", "100"]),
+                false => ("stream-node-max-bytes", ["0", "500", "700", "1000", "2000", "4096"]),
+            };
+            let words = [&b"CONFIG"[..], b"SET", option.as_bytes(), draw.pick(&values).as_bytes()];
+            Command { words: words.map(<[u8]>::to_vec).to_vec(), rule: Rule::Exact }
+        }
+        1..=16 => {
+            let mut words = vec![key];
+            if draw.one_in(6) {
+                block_trim_option(draw, &mut words);
+            }
+            words.push(new_id(draw));
+            let pairs = 1 + draw.below(3);
+            words.extend((0..pairs).flat_map(|_| [draw.pick(&["f", "g", "field"]).into(), draw.value()]));
+            draw.command("XADD", words)
+        }
+        17..=26 => {
+            // From the newest on, so that the last block loses all it has.
+            let newest = draw.newest_entry().saturating_sub(draw.below(6));
+            let ids = 1 + draw.below(8);
+            let mut words = vec![key];
+            words.extend((0..ids).map(|back| numbered(newest.saturating_sub(back))));
+            draw.command("XDEL", words)
+        }
+        27..=31 => {
+            let mut words = vec![key];
+            block_trim_option(draw, &mut words);
+            draw.command("XTRIM", words)
+        }
+        _ => {
+            let words = vec![draw.option(&["STREAM"]), key];
+            draw.command_by(Rule::After(without_what_is_newer), "XINFO", words)
+        }
     };
     vec![command]
 }
@@ -158,6 +205,14 @@ fn add(draw: &mut Draw, key: Vec<u8>) -> Command {
         words.push(draw.value());
     }
     draw.command("XADD", words)
+}
+
+/// Never fewer than before: then groups would have read fewer too, which the reference is too old to know.
+fn entries_added(draw: &mut Draw) -> Vec<u8> {
+    match draw.below(4) {
+        0 => draw.pick(&["-1", "x", "", "9223372036854775808"]).into(),
+        _ => (1_000_000 + draw.next_entry()).to_string().into_bytes(),
+    }
 }
 
 /// The id of the next entry; rarely one that has been before.
@@ -235,6 +290,19 @@ fn trim_option(draw: &mut Draw, words: &mut Vec<Vec<u8>>) {
     // With `~` the reference trims nothing if references count (redis#14623); here it trims.
     if how != 1 {
         reference_option(draw, words);
+    }
+}
+
+/// Not to an exact id: with that the reference may keep a block without an entry (redis#15825).
+fn block_trim_option(draw: &mut Draw, words: &mut Vec<Vec<u8>>) {
+    let (approximate, left) = (draw.one_in(2), draw.below(30).to_string().into_bytes());
+    match (draw.one_in(2), approximate) {
+        (true, false) => words.extend([draw.word("MAXLEN"), left]),
+        (true, true) => words.extend([draw.word("MAXLEN"), b"~".to_vec(), left]),
+        (false, _) => words.extend([draw.word("MINID"), b"~".to_vec(), id(draw)]),
+    }
+    if draw.one_in(4) {
+        words.extend([draw.word("LIMIT"), draw.below(12).to_string().into_bytes()]);
     }
 }
 
@@ -333,7 +401,7 @@ fn information(draw: &mut Draw, key: Vec<u8>) -> Command {
 }
 
 /// `XPENDING` rows without their idle time.
-fn without_row_idle(reply: &Reply) -> Reply {
+pub(crate) fn without_row_idle(reply: &Reply) -> Reply {
     let Reply::Array(rows) = reply else { return reply.clone() };
     let row = |row: &Reply| match row {
         Reply::Array(fields) if fields.len() == 4 => {
@@ -346,10 +414,21 @@ fn without_row_idle(reply: &Reply) -> Reply {
     Reply::Array(rows.iter().map(row).collect())
 }
 
-/// `XINFO` without what depends on the moment, on the reference's radix tree or on its age.
-fn without_moments(reply: &Reply) -> Reply {
+/// `XINFO` without what depends on the moment, on the reference's radix tree (a block that an exact trim by id leaves
+/// empty stays in it) or on its age.
+pub(crate) fn without_moments(reply: &Reply) -> Reply {
     const MASKED: [&str; 6] =
         ["idle", "inactive", "seen-time", "active-time", "radix-tree-keys", "radix-tree-nodes"];
+    masked(reply, &MASKED)
+}
+
+/// `XINFO STREAM` without what depends on the reference's radix tree or on its age.
+fn without_what_is_newer(reply: &Reply) -> Reply {
+    masked(reply, &["radix-tree-nodes"])
+}
+
+/// `XINFO` with the named numbers set to 0 and without what the reference does not tell.
+fn masked(reply: &Reply, names: &[&str]) -> Reply {
     // What the reference is too old to tell.
     const NEWER: [&str; 7] = [
         "idmp-duration",
@@ -360,7 +439,7 @@ fn without_moments(reply: &Reply) -> Reply {
         "iids-duplicates",
         "nacked-count",
     ];
-    let is_masked = |key: &Reply| MASKED.iter().any(|name| is_named(key, name));
+    let is_masked = |key: &Reply| names.iter().any(|name| is_named(key, name));
     let is_newer = |key: &Reply| NEWER.iter().any(|name| is_named(key, name));
     match reply {
         Reply::Map(pairs) => Reply::Map(
@@ -373,28 +452,28 @@ fn without_moments(reply: &Reply) -> Reply {
                         value if is_named(key, "pending") || is_named(key, "pel") => {
                             without_delivery_times(value)
                         }
-                        value => without_moments(value),
+                        value => masked(value, names),
                     };
                     (key.clone(), value)
                 })
                 .collect(),
         ),
         Reply::Array(elements) => {
-            let mut masked: Vec<Reply> = Vec::with_capacity(elements.len());
+            let mut kept: Vec<Reply> = Vec::with_capacity(elements.len());
             for (index, element) in elements.iter().enumerate() {
                 let key = index.checked_sub(1).map(|index| &elements[index]);
                 if is_newer(element) || key.is_some_and(is_newer) {
                     continue;
                 }
-                masked.push(match (key, element) {
+                kept.push(match (key, element) {
                     (Some(key), Reply::Integer(value)) if is_masked(key) && *value >= 0 => Reply::Integer(0),
                     (Some(key), value) if is_named(key, "pending") || is_named(key, "pel") => {
                         without_delivery_times(value)
                     }
-                    (_, value) => without_moments(value),
+                    (_, value) => masked(value, names),
                 });
             }
-            Reply::Array(masked)
+            Reply::Array(kept)
         }
         other => other.clone(),
     }

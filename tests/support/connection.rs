@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 /// How long a reply may take before the test is called failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Bytes of a reply that is called long.
+const MUCH: usize = 1024 * 1024;
+
 /// A client connection.
 pub(crate) struct Connection {
     stream: TcpStream,
@@ -110,6 +113,14 @@ impl Connection {
                 }
             }
             self.receive(deadline)?;
+            // The beginning of a long reply is not read anew for each piece of it.
+            let unread = self.received.len() - self.start;
+            while unread > MUCH && self.received.len() - self.start < unread + unread / 2 {
+                match self.receive(deadline.min(Instant::now() + Duration::from_millis(20))) {
+                    Err(NoReply::TimedOut) => break,
+                    other => other?,
+                }
+            }
         }
     }
 

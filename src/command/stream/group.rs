@@ -38,9 +38,9 @@ fn xgroup_create(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error>
         id => strict_id(id, 0)?,
     };
     let is_new = stream.is_none();
-    let (db, window) = (cx.keys.db(), new_window(cx));
+    let (db, window, replaying) = (cx.keys.db(), new_window(cx), cx.is_replaying());
     let stream = cx.keys.stream_or_insert_with(&args[2], || Stream::new(window))?;
-    let start = NewGroup { last_delivered, entries_read: options.entries_read };
+    let start = NewGroup { last_delivered, entries_read: options.entries_read_of(stream, replaying) };
     let group = stream
         .create_group(&args[3], start)
         .ok_or(Error::new("BUSYGROUP Consumer Group name already exists"))?;
@@ -62,6 +62,7 @@ fn xgroup_setid(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> 
     /// `ENTRIESREAD` with its number.
     const ARGUMENTS_MAX: usize = 7;
     let options = Options::parse(args, false)?;
+    let replaying = cx.is_replaying();
     let (stream, group) = group_to_change(cx, args)?;
     if args.len() > ARGUMENTS_MAX {
         return Err(Error::subcommand_form("XGROUP", &args[1]));
@@ -70,7 +71,8 @@ fn xgroup_setid(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> 
         b"$" => stream.last_id(),
         id => loose_id(id, 0)?,
     };
-    stream.set_group(group, NewGroup { last_delivered, entries_read: options.entries_read });
+    let entries_read = options.entries_read_of(stream, replaying);
+    stream.set_group(group, NewGroup { last_delivered, entries_read });
     let position = Position::of(stream.group(group));
     position.log(cx, &args[2], &args[3]);
     Ok(cx.reply.ok().into())
@@ -143,6 +145,12 @@ impl Options {
                 };
         }
         Ok(options)
+    }
+
+    /// Clients may not say that a group has read more than was added. What the log says is meant: with an
+    /// `entries-added` that was lowered groups come to have read more.
+    fn entries_read_of(&self, stream: &Stream, replaying: bool) -> Option<u64> {
+        self.entries_read.map(|read| if replaying { read } else { read.min(stream.entries_added()) })
     }
 }
 

@@ -256,7 +256,7 @@ impl Stream {
         trimmed
     }
 
-    /// Sets last id and counters.
+    /// Sets last id and counters. A group that has read more than were added then has read so many, as in Redis 8.10.
     pub fn set_id(&mut self, set: SetId) -> Result<(), SetIdError> {
         if set.last_id < self.max_deleted_id {
             return Err(SetIdError::BelowMaxDeleted);
@@ -270,6 +270,9 @@ impl Stream {
         self.last_id = set.last_id;
         self.entries_added = set.entries_added.unwrap_or(self.entries_added);
         self.max_deleted_id = set.max_deleted_id.unwrap_or(self.max_deleted_id);
+        for group in &mut self.groups {
+            group.entries_read = group.entries_read.map(|read| read.min(self.entries_added));
+        }
         Ok(())
     }
 
@@ -307,16 +310,14 @@ impl Stream {
     /// Creates a group. `None` if there is one of that name.
     pub fn create_group(&mut self, name: &[u8], start: NewGroup) -> Option<GroupId> {
         let at = self.groups.binary_search_by(|group| group.name().cmp(name)).err()?;
-        let entries_read = start.entries_read.map(|read| read.min(self.entries_added));
-        self.groups.insert(at, Box::new(Group::new(name, NewGroup { entries_read, ..start })));
+        self.groups.insert(at, Box::new(Group::new(name, start)));
         Some(GroupId(at))
     }
 
     /// Moves a group, as `XGROUP SETID` does. What it has pending stays.
     pub fn set_group(&mut self, group: GroupId, start: NewGroup) {
-        let entries_read = start.entries_read.map(|read| read.min(self.entries_added));
         let group = &mut self.groups[group.0];
-        (group.last_delivered, group.entries_read) = (start.last_delivered, entries_read);
+        (group.last_delivered, group.entries_read) = (start.last_delivered, start.entries_read);
     }
 
     /// Destroys a group with all it has; whether there was one.
@@ -593,12 +594,11 @@ mod tests {
         assert_eq!((stream.next_id(u64::MAX), stream.next_id_in(u64::MAX)), (None, None));
         assert_eq!(add(&mut stream, StreamId::MAX), Err(AppendError::NotGreater));
         let group =
-            stream.create_group(b"g", NewGroup { last_delivered: StreamId::MAX, entries_read: Some(9) });
+            stream.create_group(b"g", NewGroup { last_delivered: StreamId::MAX, entries_read: Some(2) });
         let group = group.expect("a new name");
         assert_eq!(stream.lag(group), 0);
         let (consumer, _) = stream.group_mut(group).see_consumer(b"c", 0);
         assert_eq!(stream.deliver_new(group, consumer, 9, true, 0, |_| true).count, 0);
-        assert_eq!(stream.group(group).entries_read(), Some(2), "no more than there have been");
     }
 
     #[test]
@@ -708,6 +708,15 @@ mod tests {
         assert_eq!(stream.set_id(set(9, Some(40), Some(8))), Ok(()));
         assert_eq!((stream.last_id(), stream.entries_added(), stream.max_deleted_id()), (id(9), 40, id(8)));
         assert_eq!(stream.set_id(set(7, None, None)), Err(SetIdError::BelowMaxDeleted));
+        let read = |entries_read| NewGroup { last_delivered: id(9), entries_read };
+        let groups = [(b"a", Some(30)), (b"b", Some(5)), (b"c", None)]
+            .map(|(name, entries_read)| stream.create_group(name, read(entries_read)).expect("a new name"));
+        assert_eq!(stream.set_id(set(9, Some(20), None)), Ok(()));
+        assert_eq!(
+            groups.map(|group| stream.group(group).entries_read()),
+            [Some(20), Some(5), None],
+            "no more than were added"
+        );
     }
 
     #[derive(Clone, Debug)]
