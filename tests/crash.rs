@@ -1,7 +1,7 @@
 //! `kill -9` under load: what was acknowledged is there after the restart, and nothing else.
 //!
-//! Producers, consumers, movers, observers and counters work on one server, each with a log of its own, until the server
-//! is killed. It is started again (sometimes with a torn end of the log, sometimes killed once more on the way up),
+//! Producers, consumers, movers, observers and counters work on one server, each with a log of its own, while another
+//! client has the server's log rewritten again and again, until the server is killed. It is started again (sometimes with a torn end of the log, sometimes killed once more on the way up),
 //! everything in it is read and held against the logs, a little is written, and it is killed and started a second time:
 //! a log that was cut must also be one that can be written on. One server goes through [`CYCLES_A_LIFE`] such cycles;
 //! every policy has its servers.
@@ -31,7 +31,9 @@ use std::io::Write;
 use std::thread;
 use std::time::{Duration, Instant};
 use streams::Streams;
+use support::connection::Connection;
 use support::random::{Random, seed};
+use support::reply::Reply;
 use support::server::{Program, Server};
 
 #[test]
@@ -85,6 +87,7 @@ fn survive(policy: &str, salt: u64) {
     let mut random = Random::new(seed);
     let lives = if support::long_form() { 67 } else { 2 };
     let mut total = Tally::default();
+    let mut rewrites = 0;
     for life in 0..lives {
         let mut story = Story::begin(policy, THREADS[life % THREADS.len()], &mut random);
         for cycle in 0..CYCLES_A_LIFE {
@@ -100,15 +103,16 @@ fn survive(policy: &str, salt: u64) {
                 }
             }
         }
+        rewrites += story.rewrites;
     }
     let Tally { pushed, delivered, indeterminate, recovered } = total;
     support::say(&format!(
         "crash, {policy}: {} cycles, {pushed} acknowledged pushes, {delivered} deliveries, {indeterminate} indeterminate \
-         ({recovered} of them recovered messages), seed {seed}, {:.1} s",
+         ({recovered} of them recovered messages), {rewrites} rewrites, seed {seed}, {:.1} s",
         lives * CYCLES_A_LIFE,
         started.elapsed().as_secs_f64()
     ));
-    assert!(pushed > 0 && delivered > 0 && indeterminate > 0, "there was no load");
+    assert!(pushed > 0 && delivered > 0 && indeterminate > 0 && rewrites > 0, "there was no load");
 }
 
 /// A server, from its first cycle to its last.
@@ -118,6 +122,24 @@ struct Story {
     oracle: Oracle,
     numbers: Numbers,
     streams: Streams,
+    /// How many rewrites of the log were begun.
+    rewrites: usize,
+}
+
+/// Has the log rewritten again and again until the server is gone. Returns how often it was begun.
+fn rewriter(port: u16, mut random: Random) -> thread::JoinHandle<usize> {
+    thread::spawn(move || {
+        let Ok(mut connection) = Connection::open(port) else { return 0 };
+        let mut begun = 0;
+        loop {
+            connection.send(&["BGREWRITEAOF"]);
+            match connection.reply() {
+                Ok(reply) => begun += usize::from(matches!(reply, Reply::Simple(_))),
+                Err(_) => return begun,
+            }
+            thread::sleep(Duration::from_millis(random.below(30) as u64));
+        }
+    })
 }
 
 impl Story {
@@ -126,7 +148,7 @@ impl Story {
             Server::start_with(Program::Millstream, &["--appendfsync", policy, "--threads", threads]);
         let streams = Streams::begin(&server);
         let random = Random::new(random.next());
-        Self { server, random, oracle: Oracle::default(), numbers: Numbers::new(), streams }
+        Self { server, random, oracle: Oracle::default(), numbers: Numbers::new(), streams, rewrites: 0 }
     }
 
     fn cycle(&mut self) -> Result<Tally, Vec<Violation>> {
@@ -180,9 +202,11 @@ impl Story {
             })
             .collect();
         let streams = self.streams.start(port, &mut self.random);
+        let rewriter = rewriter(port, Random::new(self.random.next()));
         thread::sleep(Duration::from_millis(20 + self.random.below(400) as u64));
         self.server.kill();
         self.streams.finish(streams);
+        self.rewrites += rewriter.join().expect("nothing it does can fail");
         clients
             .into_iter()
             .map(|client| {
@@ -198,12 +222,9 @@ impl Story {
     /// written then must be found by the start after it.
     fn tear(&mut self) {
         let directory = self.server.data().join("appendonlydir");
-        let newest = fs::read_dir(directory)
-            .expect("the log's directory")
-            .map(|entry| entry.expect("a directory entry").path())
-            .filter(|path| path.to_string_lossy().ends_with(".incr.aof"))
-            .max_by_key(|path| path.metadata().and_then(|data| data.modified()).expect("when it was written"))
-            .expect("the log has an increment");
+        let manifest = fs::read_to_string(directory.join("appendonly.aof.manifest")).expect("the manifest");
+        let newest = manifest.lines().last().and_then(|line| line.split(' ').nth(1));
+        let newest = directory.join(newest.expect("the log has an increment"));
         let torn = match self.random.below(3) {
             0 => vec![0; 1 + self.random.below(5000)],
             1 => b"*2\r\n$4\r\nPING\r\n$"[..1 + self.random.below(15)].to_vec(),
