@@ -246,7 +246,7 @@ impl Reply {
 
     /// An array whose length is known only once its elements have been said: `elements` returns it.
     pub fn array_of(&mut self, elements: impl FnOnce(&mut Reply) -> usize) -> Replied {
-        let start = self.bytes.len();
+        let start = self.len();
         let len = elements(self);
         self.array_before(start, len)
     }
@@ -270,7 +270,7 @@ impl Reply {
         self.header(kind, value);
         // The header goes in front: one move of the elements, and no memory but the buffer's own.
         let header = self.bytes.len() - end;
-        self.bytes[start..].rotate_right(header);
+        self.bytes[self.sent + start..].rotate_right(header);
         Replied(())
     }
 
@@ -297,6 +297,24 @@ impl Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn places_in_the_buffer_do_not_move_when_a_part_of_it_is_sent() {
+        let mut reply = Reply::new(Protocol::Resp3);
+        reply.bulk("a reply that is sent in pieces");
+        reply.discard_front(10);
+        let before = reply.as_bytes().to_vec();
+        let start = reply.len();
+        reply.integer(1);
+        reply.integer(2);
+        reply.map_before(start, 1);
+        reply.array_of(|reply| {
+            reply.integer(3);
+            1
+        });
+        let after = b"%1\r\n:1\r\n:2\r\n*1\r\n:3\r\n";
+        assert_eq!(reply.as_bytes(), [&before[..], after].concat());
+    }
 
     #[test]
     fn a_header_may_come_when_what_it_counts_has_been_said() {
