@@ -20,6 +20,8 @@ mod introspection;
 mod key;
 mod list;
 mod long_double;
+mod notice;
+mod pubsub;
 mod server;
 mod stream;
 mod string;
@@ -31,10 +33,12 @@ mod transaction;
 
 pub use effects::{Action, Effects};
 pub use entry::{Access, Begin, Categories, Command, Find, Flags, Group, KeySpec};
+pub use notice::announce;
 pub use table::{Row, Table, table};
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use crate::config::KeyspaceEvents;
 use crate::error::Error;
 use crate::keyspace::{Keys, WrongType};
 use crate::metrics::LoopMetrics;
@@ -63,6 +67,8 @@ pub struct Context<'a> {
     pub reply: &'a mut Reply,
     /// What else must happen: log records, things for the shell to do.
     pub effects: &'a mut Effects,
+    /// Which keyspace events are wanted: empty if nobody could hear any.
+    pub events: KeyspaceEvents,
     /// Whether the command may wait; not inside a transaction.
     pub may_block: bool,
     /// What all connections share.

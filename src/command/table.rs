@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 
 use super::entry::{Begin, Command, Find, KeySpec};
 use super::{
-    client, connection, counter, database, expiry, info, introspection, key, list, server, stream, string,
-    transaction,
+    client, connection, counter, database, expiry, info, introspection, key, list, pubsub, server, stream,
+    string, transaction,
 };
 use crate::error::Error;
 use crate::resp::Args;
@@ -19,6 +19,7 @@ const FAMILIES: &[&[Command]] = &[
     info::COMMANDS,
     server::COMMANDS,
     transaction::COMMANDS,
+    pubsub::COMMANDS,
     key::COMMANDS,
     expiry::COMMANDS,
     database::COMMANDS,
@@ -97,7 +98,11 @@ impl Table {
     fn add(&mut self, command: &'static Command) -> u16 {
         let number = u16::try_from(self.rows.len()).expect("there are fewer than 65,536 commands");
         let only_key = match command.keys {
-            [KeySpec { begin: Begin::Index(at), find: Find::Range { last: 0, .. }, .. }] => Some(*at),
+            [spec @ KeySpec { begin: Begin::Index(at), find: Find::Range { last: 0, .. }, .. }]
+                if spec.names_keys() =>
+            {
+                Some(*at)
+            }
             _ => None,
         };
         self.rows.push(Row { number, command, subcommands: Vec::new(), only_key });

@@ -244,6 +244,17 @@ impl Reply {
         }
     }
 
+    /// Adds a message that a buffer of RESP2 has encoded with [`push`](Self::push): the versions differ in its first
+    /// byte only, as long as it consists of strings.
+    pub fn pushed(&mut self, encoded: &[u8]) -> Replied {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(encoded);
+        if self.protocol == Protocol::Resp3 {
+            self.bytes[start] = b'>';
+        }
+        Replied(())
+    }
+
     /// An array whose length is known only once its elements have been said: `elements` returns it.
     pub fn array_of(&mut self, elements: impl FnOnce(&mut Reply) -> usize) -> Replied {
         let start = self.len();
@@ -312,7 +323,8 @@ mod tests {
             reply.integer(3);
             1
         });
-        let after = b"%1\r\n:1\r\n:2\r\n*1\r\n:3\r\n";
+        reply.pushed(b"*1\r\n$1\r\na\r\n");
+        let after = b"%1\r\n:1\r\n:2\r\n*1\r\n:3\r\n>1\r\n$1\r\na\r\n";
         assert_eq!(reply.as_bytes(), [&before[..], after].concat());
     }
 
