@@ -61,6 +61,15 @@ impl Error {
         Error::with(format!("ERR wrong number of arguments for '{name}' command"))
     }
 
+    /// A command that a connection which listens over RESP2 may not run, named in lower case.
+    #[must_use]
+    pub fn only_listens(name: &str) -> Error {
+        Error::with(format!(
+            "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed \
+             in this context"
+        ))
+    }
+
     /// A subcommand whose arguments fit none of its forms: the container in capitals, the subcommand as it came.
     #[must_use]
     pub fn subcommand_form(container: &str, given: &[u8]) -> Error {

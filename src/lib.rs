@@ -14,7 +14,7 @@
 //!
 //! ```text
 //! net ──► engine ──► command ──► keyspace
-//!  │        │           ├──────► resp::Reply
+//!  │        │           ├──────► pubsub ──► resp::Reply
 //!  │        └───────────┴──────► aof::record (pure)
 //!  ├──► resp (bytes ↔ requests and replies)
 //!  └──► aof (writer, loader, rewrite, storage), config, metrics     main ──► everything
@@ -26,6 +26,7 @@
 //! | [`keyspace`] | keys, expiry, lists, streams | RESP, clocks, I/O |
 //! | [`command`] | one file a family, its table at its foot; [`command::table`] is all of them | sockets, shards, files, clocks |
 //! | [`engine`] | shards, waiters, transactions; [`engine::Turn`] runs requests | tokio, files |
+//! | [`pubsub`] | who listens to what ([`pubsub::Registry`]), messages on their way to them | connections, what commands mean |
 //! | [`aof`] | blocks and records (pure), the live log, its base, recovery, the storage it all goes through | what commands mean |
 //! | [`net`] | event loops, connections, the tick | what commands mean |
 //! | [`config`] | the one table of options and what is made of it | files |
@@ -45,6 +46,8 @@
 //!    held. One step of the engine is one piece of one block.
 //! 5. **Every reply has a gate**: the log position it depends on, a read's as well. It leaves when that position is
 //!    as safe as `appendfsync` asks.
+//!    A published message has one too, and is posted before its publisher lets the shards go: so a key's events are
+//!    heard in the order in which they happened, and none that a crash could take back.
 //! 6. **Every queue has a bound**, or a sentence at its definition says why its sender has one.
 //!
 //! # The life of one command
@@ -77,6 +80,7 @@ pub mod keyspace;
 pub mod metrics;
 pub mod net;
 pub mod number;
+pub mod pubsub;
 pub mod report;
 pub mod resp;
 pub mod server;

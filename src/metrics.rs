@@ -192,6 +192,11 @@ impl Metrics {
         totals
     }
 
+    /// How many event loops there are.
+    pub fn loops(&self) -> usize {
+        self.lines.len()
+    }
+
     /// How many there are now.
     pub fn gauge(&self, gauge: Gauge) -> u64 {
         let sum = self

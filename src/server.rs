@@ -7,9 +7,10 @@ use std::sync::atomic::{
 };
 use std::sync::{Arc, OnceLock};
 
-use crate::config::Config;
+use crate::config::{Config, KeyspaceEvents};
 use crate::error::Error;
 use crate::metrics::Metrics;
+use crate::pubsub::PubSub;
 use crate::session::Clients;
 
 /// The version of Redis whose commands, replies and errors these are. Clients look at it to know what they may use.
@@ -27,6 +28,8 @@ pub struct Server {
     pub metrics: Arc<Metrics>,
     /// All connections.
     pub clients: Clients,
+    /// Who listens to what, and messages on their way to them.
+    pub pubsub: PubSub,
     /// Whether the log is being replayed.
     pub loading: AtomicBool,
     /// Whether the disk has no room for what producers would add.
@@ -45,9 +48,11 @@ impl Server {
     /// A server that is about to load its data.
     #[must_use]
     pub fn new(config: Config, metrics: Arc<Metrics>) -> Server {
+        let pubsub = PubSub::new(metrics.loops());
         Server {
             config,
             metrics,
+            pubsub,
             clients: Clients::default(),
             loading: AtomicBool::new(true),
             disk_full: AtomicBool::new(false),
@@ -56,6 +61,18 @@ impl Server {
             vitals: Asked::default(),
             positions: Asked::default(),
         }
+    }
+
+    /// The keyspace events that are wanted and somebody could hear now: none, in a server that nobody has asked for
+    /// them. Repeating what happened before a restart is no event.
+    #[must_use]
+    pub fn keyspace_events(&self) -> KeyspaceEvents {
+        let wanted = self.config.keyspace_events();
+        let heard = !wanted.is_empty()
+            && wanted.intersects(KeyspaceEvents::KEYSPACE | KeyspaceEvents::KEYEVENT)
+            && !self.pubsub.registry.is_deserted()
+            && !self.loading.load(Relaxed);
+        if heard { wanted } else { KeyspaceEvents::empty() }
     }
 
     /// Whether commands that make data grow may run now.

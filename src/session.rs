@@ -1,10 +1,13 @@
 //! One connection as the core sees it: who it is, what it has selected, what it has queued.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU16, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicI64, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed,
+};
 
 use parking_lot::{Mutex, RwLock};
 
+use crate::pubsub::{Listener, Scope, Subscriptions};
 use crate::resp::{OwnedArgs, Protocol};
 
 /// The state of a connection that commands read and change. Owned by the connection's loop.
@@ -24,6 +27,10 @@ pub struct Session {
     pub transaction: Option<Transaction>,
     /// Set by the engine when a key this connection watches has changed.
     pub watch: Option<Arc<Watch>>,
+    /// What it listens to.
+    pub subscriptions: Subscriptions,
+    /// The log position that what it has been told so far depends on, and with it whatever it publishes.
+    pub lsn: u64,
 }
 
 /// What `CLIENT REPLY` has set.
@@ -70,6 +77,28 @@ impl Session {
             replies: Replies::On,
             transaction: None,
             watch: None,
+            subscriptions: Subscriptions::default(),
+            lsn: 0,
+        }
+    }
+
+    /// Whether it may do little besides listening: RESP2 has no way to tell a message from a reply.
+    #[must_use]
+    pub fn only_listens(&self) -> bool {
+        self.protocol == Protocol::Resp2 && !self.subscriptions.is_empty()
+    }
+
+    /// Itself as a listener.
+    #[must_use]
+    pub fn listener(&self) -> Listener {
+        Listener { client: self.client.id, home: self.client.home }
+    }
+
+    /// Brings its public face up to date with its subscriptions.
+    pub fn show_subscriptions(&self) {
+        for scope in Scope::ALL {
+            let count = u32::try_from(self.subscriptions.count(scope)).unwrap_or(u32::MAX);
+            self.client.subscriptions[scope as usize].store(count, Relaxed);
         }
     }
 
@@ -128,6 +157,8 @@ pub struct Client {
     pub queued: AtomicI64,
     /// How many keys it watches.
     pub watching: AtomicU16,
+    /// How many channels, patterns and shard channels it listens to: by [`Scope`].
+    pub subscriptions: [AtomicU32; 3],
     /// Whether `CLIENT NO-EVICT` is on.
     pub no_evict: AtomicBool,
     /// Whether `CLIENT NO-TOUCH` is on.
@@ -177,6 +208,7 @@ impl Client {
             killed: AtomicBool::new(false),
             queued: AtomicI64::new(-1),
             watching: AtomicU16::new(0),
+            subscriptions: Default::default(),
             no_evict: AtomicBool::new(false),
             no_touch: AtomicBool::new(false),
             input_bytes: AtomicU64::new(0),
@@ -186,6 +218,12 @@ impl Client {
             bytes_out: AtomicU64::new(0),
             names: Mutex::new(Names { user: "default".to_owned(), ..Names::default() }),
         }
+    }
+
+    /// Whether it listens to anything.
+    #[must_use]
+    pub fn subscribes(&self) -> bool {
+        self.subscriptions.iter().any(|count| count.load(Relaxed) > 0)
     }
 }
 

@@ -64,6 +64,26 @@ fn redis_py_streams() {
 }
 
 #[test]
+fn redis_py_publish_subscribe() {
+    let Some(python) = interpreter("redis_py_publish_subscribe", "MILLSTREAM_PYTHON") else { return };
+    for protocol in ["2", "3"] {
+        let mut server = Server::start(Program::Millstream);
+        let port = server.port().to_string();
+        run(&mut server, Command::new(&python).arg(file("python/pubsub.py")).args([&*port, protocol]));
+    }
+}
+
+#[test]
+fn node_publish_subscribe() {
+    let Some(node) = node("node_publish_subscribe") else { return };
+    for protocol in ["2", "3"] {
+        let mut server = Server::start(Program::Millstream);
+        let port = server.port().to_string();
+        run(&mut server, with_packages(&node).arg(file("node/pubsub.js")).args([&*port, protocol]));
+    }
+}
+
+#[test]
 fn a_task_outlives_its_worker() {
     let Some(python) = interpreter("task_queue", "MILLSTREAM_PYTHON") else { return };
     let mut server = Server::start(Program::Millstream);

@@ -13,15 +13,29 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("keyspace", &[]),
     ("metrics", &[]),
     ("config", &[]),
-    ("session", &["resp"]),
-    ("server", &["config", "metrics", "session"]),
-    ("command", &["keyspace", "resp", "session", "server", "config", "metrics", "aof::record"]),
+    ("pubsub", &["resp"]),
+    ("session", &["resp", "pubsub"]),
+    ("server", &["config", "metrics", "pubsub", "session"]),
+    ("command", &["keyspace", "resp", "pubsub", "session", "server", "config", "metrics", "aof::record"]),
     (
         "engine",
-        &["command", "keyspace", "resp", "session", "server", "metrics", "aof::record", "aof::Records"],
+        &[
+            "command",
+            "config::KeyspaceEvents",
+            "keyspace",
+            "resp",
+            "session",
+            "server",
+            "metrics",
+            "aof::record",
+            "aof::Records",
+        ],
     ),
     ("aof", &["config"]),
-    ("net", &["engine", "resp", "aof", "command", "keyspace", "session", "server", "config", "metrics"]),
+    (
+        "net",
+        &["engine", "resp", "aof", "command", "keyspace", "pubsub", "session", "server", "config", "metrics"],
+    ),
 ];
 
 const LEAVES: &[&str] = &["error", "glob", "number"];
@@ -32,6 +46,7 @@ const PURE: &[&str] = &[
     "src/keyspace",
     "src/command",
     "src/engine",
+    "src/pubsub",
     "src/config",
     "src/aof/record.rs",
     "src/aof/block.rs",

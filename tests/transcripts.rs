@@ -35,7 +35,7 @@
 //!
 //! In a reply, `?` is any value, `?int` any integer, `90..100` an integer from 90 to 100, `?"text"` a string or error
 //! that contains the text, `unordered[…]` an array in any order, `{…}` a map or, over RESP2, its flat array,
-//! `by-key{…}` a map or, over RESP2, an array of pairs. `nil` and `nil-array` are what RESP2 says; over RESP3 they are
+//! `by-key{…}` a map or, over RESP2, an array of pairs, `push[…]` a push or, over RESP2, an array. `nil` and `nil-array` are what RESP2 says; over RESP3 they are
 //! `null`.
 //!
 //! Headers, each a comment of its own: `# server: --option …` (started with these options), `# resp: 2` or `# resp: 3` (that
@@ -433,6 +433,9 @@ impl Pattern {
             (Self::Containing(part), reply) => reply.text().is_some_and(|text| contains(text, part)),
             (Self::Exactly(expected), reply) => expected == reply,
             (Self::Array(patterns), Reply::Array(replies)) | (Self::Push(patterns), Reply::Push(replies)) => {
+                all(patterns, replies)
+            }
+            (Self::Push(patterns), Reply::Array(replies)) if protocol == Protocol::Resp2 => {
                 all(patterns, replies)
             }
             (Self::Unordered(patterns), Reply::Array(replies))

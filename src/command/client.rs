@@ -12,6 +12,7 @@ use super::help::help;
 use super::{Action, Context, Outcome, table};
 use crate::error::Error;
 use crate::number;
+use crate::pubsub::Scope;
 use crate::resp::Args;
 use crate::session::{Client, Replies};
 
@@ -103,10 +104,11 @@ fn describe(client: &Client, now_ms: i64, text: &mut String) {
     };
     let (qbuf, output) = (client.input_bytes.load(Relaxed), client.output_bytes.load(Relaxed));
     let names = client.names.lock().clone();
+    let subscriptions = |scope: Scope| client.subscriptions[scope as usize].load(Relaxed);
     writeln!(
         text,
         "id={id} addr={address} laddr={local} fd=-1 name={name} age={age} idle={idle} flags={flags} db={db} \
-         sub=0 psub=0 ssub=0 multi={multi} watch={watch} qbuf={qbuf} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 \
+         sub={sub} psub={psub} ssub={ssub} multi={multi} watch={watch} qbuf={qbuf} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 \
          rbp=0 obl={output} oll=0 omem=0 tot-mem={memory} events=r cmd={command} user={user} redir=-1 \
          resp={resp} lib-name={library} lib-ver={library_version} io-thread={home} tot-net-in={bytes_in} \
          tot-net-out={bytes_out} tot-cmds={commands}",
@@ -118,6 +120,9 @@ fn describe(client: &Client, now_ms: i64, text: &mut String) {
         idle = seconds_since(client.active_ms.load(Relaxed)),
         flags = flags(client),
         db = client.db.load(Relaxed),
+        sub = subscriptions(Scope::Channel),
+        psub = subscriptions(Scope::Pattern),
+        ssub = subscriptions(Scope::ShardChannel),
         multi = client.queued.load(Relaxed),
         watch = client.watching.load(Relaxed),
         memory = qbuf + output,
@@ -138,6 +143,7 @@ fn flags(client: &Client) -> String {
     // A Unix socket is the one address that is a path.
     let is_unix = client.address.contains('/');
     let letters = [
+        (client.subscribes(), 'P'),
         (client.queued.load(Relaxed) >= 0, 'x'),
         (client.blocked.load(Relaxed), 'b'),
         (is_unix, 'U'),
@@ -169,8 +175,8 @@ impl ClientType {
     }
 
     /// There is no replication, so nobody is part of one.
-    fn of(_: &Client) -> ClientType {
-        ClientType::Normal
+    fn of(client: &Client) -> ClientType {
+        if client.subscribes() { ClientType::Pubsub } else { ClientType::Normal }
     }
 }
 

@@ -15,6 +15,11 @@ use crate::session::{Replies, Session};
 fn ping(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
     match args.get(1) {
         _ if args.len() > 2 => Err(Error::arity("ping")),
+        message if cx.session.only_listens() => {
+            cx.reply.array(2);
+            cx.reply.bulk("pong");
+            Ok(cx.reply.bulk(message.unwrap_or_default()).into())
+        }
         Some(message) => Ok(cx.reply.bulk(message).into()),
         None => Ok(cx.reply.simple("PONG").into()),
     }
@@ -45,6 +50,9 @@ fn reset(cx: &mut Context<'_>, _: Args<'_>) -> Result<Outcome, Error> {
     let session = &mut *cx.session;
     session.transaction = None;
     session.client.queued.store(-1, Relaxed);
+    let listener = session.listener();
+    cx.server.pubsub.registry.leave(&mut session.subscriptions, listener);
+    session.show_subscriptions();
     session.select(0);
     session.replies = Replies::On;
     session.client.no_evict.store(false, Relaxed);
@@ -222,7 +230,7 @@ pub(super) const COMMANDS: &[Command] = &[
     Command {
         name: "ping",
         arity: -1,
-        flags: Flags::FAST,
+        flags: Flags::FAST.union(Flags::LISTENING),
         summary: "Answers PONG, or what it is given.",
         syntax: "[message]",
         tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
@@ -232,7 +240,7 @@ pub(super) const COMMANDS: &[Command] = &[
     Command {
         name: "quit",
         arity: -1,
-        flags: ANY_TIME.union(Flags::IMMEDIATE),
+        flags: ANY_TIME.union(Flags::IMMEDIATE).union(Flags::LISTENING),
         summary: "Closes the connection.",
         handler: quit,
         ..CONNECTION
@@ -241,7 +249,7 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "reset",
         since: "6.2.0",
         arity: 1,
-        flags: ANY_TIME.union(Flags::IMMEDIATE),
+        flags: ANY_TIME.union(Flags::IMMEDIATE).union(Flags::LISTENING),
         summary: "Makes the connection as it was when it began.",
         handler: reset,
         ..CONNECTION

@@ -4,6 +4,7 @@ use super::arguments;
 use super::entry::{Access, Command, Flags, Group, KeySpec};
 use super::long_double::LongDouble;
 use super::{Context, Outcome};
+use crate::config::KeyspaceEvents;
 use crate::error::Error;
 use crate::number;
 use crate::resp::Args;
@@ -40,8 +41,11 @@ fn add(cx: &mut Context<'_>, args: Args<'_>, increment: i64) -> Result<Outcome, 
             value.checked_add(increment).ok_or(Error::OVERFLOW)?
         }
     };
+    let before = cx.before(key);
     replace(cx, key, itoa::Buffer::new().format(sum))?;
     cx.log_request(args);
+    cx.notify_new(before, key);
+    cx.notify(KeyspaceEvents::STRING, "incrby", key);
     Ok(cx.reply.integer(sum).into())
 }
 
@@ -57,9 +61,12 @@ fn incrbyfloat(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
         .checked_add(increment)
         .ok_or(Error::new("ERR increment would produce NaN or Infinity"))?
         .to_text();
+    let before = cx.before(key);
     replace(cx, key, &sum)?;
     // The sum and not the request: another machine's arithmetic may differ.
     cx.log(&[b"SET", key, sum.as_bytes(), b"KEEPTTL"]);
+    cx.notify_new(before, key);
+    cx.notify(KeyspaceEvents::STRING, "incrbyfloat", key);
     Ok(cx.reply.bulk(sum).into())
 }
 

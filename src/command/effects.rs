@@ -1,6 +1,8 @@
 //! What a command wants done besides its answer, as a value.
 
 use crate::aof::record::Records;
+use crate::pubsub::Parcel;
+use crate::resp::Reply;
 
 /// Everything that must happen after the commands of one turn. Buffers are kept from turn to turn.
 #[derive(Debug, Default)]
@@ -9,6 +11,14 @@ pub struct Effects {
     pub records: Records,
     /// What only the shell can do.
     pub actions: Vec<Action>,
+    /// Messages that were published and are not on their way yet.
+    pub parcels: Vec<Parcel>,
+    /// Whether some have been put on their way.
+    pub published: bool,
+    /// Loops that have to be told that there are messages for them.
+    pub waiting: Vec<u16>,
+    /// What the client is told behind its reply, whatever `CLIENT REPLY` says.
+    pub aside: Reply,
 }
 
 /// Something only the shell can do.

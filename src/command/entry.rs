@@ -78,6 +78,8 @@ bitflags! {
         const WHOLE = 1 << 24;
         /// Runs at once inside `MULTI` instead of being queued. Not a flag of Redis.
         const IMMEDIATE = 1 << 25;
+        /// Allowed to a connection that listens over RESP2. Not a flag of Redis.
+        const LISTENING = 1 << 28;
     }
 }
 
@@ -113,6 +115,8 @@ pub enum Group {
     Server,
     /// Transactions.
     Transactions,
+    /// Publish/subscribe.
+    Pubsub,
 }
 
 impl Group {
@@ -127,6 +131,7 @@ impl Group {
             Group::Connection => "connection",
             Group::Server => "server",
             Group::Transactions => "transactions",
+            Group::Pubsub => "pubsub",
         }
     }
 }
@@ -190,13 +195,15 @@ bitflags! {
         const DELETE = 1 << 7;
         /// Some of this only with certain options.
         const VARIABLE_FLAGS = 1 << 8;
+        /// It is no key but a shard channel, which a cluster finds its node by as it does for a key.
+        const NOT_KEY = 1 << 9;
     }
 }
 
 impl Access {
     /// The names in `COMMAND INFO`, in its order.
     pub fn names(self) -> impl Iterator<Item = &'static str> + Clone {
-        const NAMES: [(Access, &str); 9] = [
+        const NAMES: [(Access, &str); 10] = [
             (Access::RO, "RO"),
             (Access::RW, "RW"),
             (Access::OW, "OW"),
@@ -206,6 +213,7 @@ impl Access {
             (Access::INSERT, "insert"),
             (Access::DELETE, "delete"),
             (Access::VARIABLE_FLAGS, "variable_flags"),
+            (Access::NOT_KEY, "not_key"),
         ];
         NAMES.into_iter().filter(move |(access, _)| self.contains(*access)).map(|(_, name)| name)
     }
@@ -270,6 +278,12 @@ impl KeySpec {
             find: Find::Range { last: -1, step: 1, limit: 2 },
             access,
         }
+    }
+
+    /// Whether what it finds are keys.
+    #[must_use]
+    pub const fn names_keys(&self) -> bool {
+        !self.access.contains(Access::NOT_KEY)
     }
 
     /// The numbers of the arguments that are keys; empty when the request is malformed, which its handler says.
@@ -404,7 +418,8 @@ impl Command {
 
     /// The numbers of all arguments that are keys.
     pub fn key_positions(&self, args: Args<'_>) -> impl Iterator<Item = usize> {
-        self.keys.iter().flat_map(move |spec| spec.positions(args))
+        let keys = self.keys.iter().filter(|spec| spec.names_keys());
+        keys.flat_map(move |spec| spec.positions(args))
     }
 
     /// Whether it may change keys.

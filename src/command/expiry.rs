@@ -3,6 +3,7 @@
 use super::arguments::{When, is};
 use super::entry::{Access, Categories, Command, Flags, Group, KeySpec};
 use super::{Context, Outcome};
+use crate::config::KeyspaceEvents;
 use crate::error::Error;
 use crate::resp::Args;
 
@@ -44,9 +45,11 @@ pub(super) fn set_or_remove(cx: &mut Context<'_>, key: &[u8], at_ms: i64) {
     if at_ms <= cx.now_ms && !cx.is_replaying() {
         cx.keys.remove(key);
         cx.log(&[b"DEL", key]);
+        cx.notify_del(key);
     } else {
         cx.keys.set_expiry(key, Some(at_ms));
         cx.log(&[b"PEXPIREAT", key, itoa::Buffer::new().format(at_ms).as_bytes()]);
+        cx.notify(KeyspaceEvents::GENERIC, "expire", key);
     }
 }
 
@@ -101,6 +104,7 @@ fn persist(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
     if expires {
         cx.keys.set_expiry(key, None);
         cx.log_request(args);
+        cx.notify(KeyspaceEvents::GENERIC, "persist", key);
     }
     Ok(cx.reply.integer(i64::from(expires)).into())
 }

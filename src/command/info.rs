@@ -16,6 +16,7 @@ use crate::config::Settings;
 use crate::error::Error;
 use crate::keyspace::Database;
 use crate::metrics::{Counter, Gauge};
+use crate::pubsub::Scope;
 use crate::resp::Args;
 use crate::server::{REDIS_VERSION, VERSION, Vitals};
 
@@ -150,7 +151,7 @@ fn clients(source: &mut Source<'_, '_>, text: &mut Text) {
     text.field("client_recent_max_output_buffer", most(|client| client.output_bytes.load(Relaxed)));
     text.field("blocked_clients", metrics.gauge(Gauge::BlockedClients));
     text.field("tracking_clients", 0);
-    text.field("pubsub_clients", metrics.gauge(Gauge::PubsubClients));
+    text.field("pubsub_clients", clients.iter().filter(|client| client.subscribes()).count());
     text.field("watching_clients", watching);
     text.field("total_watched_keys", watched);
 }
@@ -234,14 +235,16 @@ fn stats(source: &mut Source<'_, '_>, text: &mut Text) {
     text.field("instantaneous_ops_per_sec", commands);
     text.field("instantaneous_input_kbps", format_args!("{:.2}", bytes_in as f64 / 1024.0));
     text.field("instantaneous_output_kbps", format_args!("{:.2}", bytes_out as f64 / 1024.0));
+    let registry = &source.cx.server.pubsub.registry;
+    text.field("pubsub_channels", registry.count(Scope::Channel));
+    text.field("pubsub_patterns", registry.count(Scope::Pattern));
+    text.field("pubsubshard_channels", registry.count(Scope::ShardChannel));
     for name in [
         "evicted_keys",
         "evicted_clients",
         "sync_full",
         "sync_partial_ok",
         "sync_partial_err",
-        "pubsub_channels",
-        "pubsub_patterns",
         "latest_fork_usec",
         "total_forks",
     ] {

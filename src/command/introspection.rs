@@ -162,7 +162,7 @@ fn docs(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
 
 fn document(reply: &mut Reply, row: &Row) {
     let command = row.command;
-    let arguments = syntax::parse(command.syntax, !command.keys.is_empty())
+    let arguments = syntax::parse(command.syntax, command.keys.iter().any(KeySpec::names_keys))
         .expect("a test parses every syntax of the table");
     let (has_arguments, has_subcommands) = (!arguments.is_empty(), !row.subcommands.is_empty());
     reply.bulk(command.full_name());
@@ -271,7 +271,7 @@ fn keys_of(request: Args<'_>) -> Result<Vec<(usize, Access)>, Error> {
     };
     let Some(row) = row else { return Err(Error::new("ERR Invalid command specified")) };
     let command = row.command;
-    if command.keys.is_empty() {
+    if !command.keys.iter().any(KeySpec::names_keys) {
         return Err(Error::new("ERR The command has no key arguments"));
     }
     if !command.accepts(request.len()) {

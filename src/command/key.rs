@@ -2,7 +2,9 @@
 
 use super::arguments::{self, is};
 use super::entry::{Access, Categories, Command, Flags, Group, KeySpec};
+use super::notice::Before;
 use super::{Context, Outcome, encoding};
+use crate::config::KeyspaceEvents;
 use crate::error::Error;
 use crate::keyspace::Value;
 use crate::resp::Args;
@@ -15,6 +17,7 @@ fn del(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
     let removed = record.len() - 1;
     if removed > 0 {
         cx.log(&record);
+        record[1..].iter().for_each(|key| cx.notify_del(key));
     }
     Ok(cx.reply.count(removed).into())
 }
@@ -64,11 +67,18 @@ fn renamenx(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
 
 /// Gives an existing key another name, with all it has.
 fn put_under(cx: &mut Context<'_>, from: &[u8], to: &[u8]) {
+    let before = cx.before(to);
     let expires_ms = cx.keys.expiry(from);
     let value = cx.keys.remove(from).expect("the caller has seen the key");
+    let kind = value.kind();
     cx.keys.insert(to, value);
     cx.keys.set_expiry(to, expires_ms);
     cx.log(&[b"RENAME", from, to]);
+    // What was there before has gone first: the new name is new in any case.
+    cx.notify(KeyspaceEvents::NEW, "new", to);
+    cx.notify(KeyspaceEvents::GENERIC, "rename_from", from);
+    cx.notify(KeyspaceEvents::GENERIC, "rename_to", to);
+    cx.notify_overwritten(before, kind, to);
 }
 
 /// `COPY source destination [DB destination-db] [REPLACE]`
@@ -96,11 +106,21 @@ fn copy(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
     let source = cx.keys.get(from).cloned().map(|value| (value, cx.keys.expiry(from)));
     let copied = match source {
         Some((value, expires_ms)) if replace || is_free(cx, db, to) => {
-            insert_into(cx, db, to, value, expires_ms);
+            let kind = value.kind();
+            let before = insert_into(cx, db, to, value, expires_ms);
             log_copy(cx, db, from, to);
+            within(cx, db, |cx| {
+                cx.notify(KeyspaceEvents::NEW, "new", to);
+                cx.notify(KeyspaceEvents::GENERIC, "copy_to", to);
+                cx.notify_overwritten(before, kind, to);
+            });
             true
         }
-        _ => false,
+        Some(_) => false,
+        None => {
+            cx.notify_miss(from);
+            false
+        }
     };
     Ok(cx.reply.integer(i64::from(copied)).into())
 }
@@ -129,6 +149,9 @@ fn relocate(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
         insert_into(cx, db, key, value, expires_ms);
         cx.log(&[b"MOVE", key, itoa::Buffer::new().format(db).as_bytes()]);
         log_arrival(cx, db, key);
+        within(cx, db, |cx| cx.notify(KeyspaceEvents::NEW, "new", key));
+        cx.notify(KeyspaceEvents::GENERIC, "move_from", key);
+        within(cx, db, |cx| cx.notify(KeyspaceEvents::GENERIC, "move_to", key));
     }
     Ok(cx.reply.integer(i64::from(moves)).into())
 }
@@ -141,16 +164,20 @@ fn is_free(cx: &mut Context<'_>, db: u8, key: &[u8]) -> bool {
         if cx.keys.expiry(key).is_some_and(|at_ms| at_ms <= now_ms) {
             cx.keys.remove(key);
             cx.log(&[b"DEL", key]);
+            cx.notify(KeyspaceEvents::EXPIRED, "expired", key);
         }
         !cx.keys.contains(key)
     })
 }
 
-fn insert_into(cx: &mut Context<'_>, db: u8, key: &[u8], value: Value, expires_ms: Option<i64>) {
+/// Returns what the key held over there.
+fn insert_into(cx: &mut Context<'_>, db: u8, key: &[u8], value: Value, expires_ms: Option<i64>) -> Before {
     within(cx, db, |cx| {
+        let before = cx.before(key);
         cx.keys.insert(key, value);
         cx.keys.set_expiry(key, expires_ms);
-    });
+        before
+    })
 }
 
 /// Says of a key in another database that it has changed. The record of the change itself belongs to the

@@ -5,7 +5,9 @@
 
 use super::arguments::{integer, is, non_negative, timeout_seconds};
 use super::entry::{Access, Command, Flags, Group, KeySpec};
+use super::notice::Before;
 use super::{Condition, Context, Outcome, Wait};
+use crate::config::KeyspaceEvents;
 use crate::error::Error;
 use crate::keyspace::list::{List, Where};
 use crate::number;
@@ -49,6 +51,21 @@ impl End {
         }
     }
 
+    /// The event of a pop from this end.
+    fn pop_event(self) -> &'static str {
+        match self {
+            End::Left => "lpop",
+            End::Right => "rpop",
+        }
+    }
+
+    fn push_event(self) -> &'static str {
+        match self {
+            End::Left => "lpush",
+            End::Right => "rpush",
+        }
+    }
+
     fn peek(self, list: &List) -> Option<&[u8]> {
         match self {
             End::Left => list.front(),
@@ -80,9 +97,12 @@ fn rpush(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
 }
 
 fn push(cx: &mut Context<'_>, args: Args<'_>, end: End) -> Result<Outcome, Error> {
+    let before = cx.before(&args[1]);
     let list = cx.keys.list_or_new(&args[1])?;
     let len = push_all(list, args, end);
     cx.log_request(args);
+    cx.notify_new(before, &args[1]);
+    cx.notify(KeyspaceEvents::LIST, end.push_event(), &args[1]);
     Ok(cx.reply.count(len).into())
 }
 
@@ -98,6 +118,7 @@ fn push_existing(cx: &mut Context<'_>, args: Args<'_>, end: End) -> Result<Outco
     let Some(list) = cx.keys.list_mut(&args[1])? else { return Ok(cx.reply.integer(0).into()) };
     let len = push_all(list, args, end);
     cx.log_request(args);
+    cx.notify(KeyspaceEvents::LIST, end.push_event(), &args[1]);
     Ok(cx.reply.count(len).into())
 }
 
@@ -145,11 +166,21 @@ fn pop_one(
     announce(cx.reply);
     cx.reply.optional(end.peek(list));
     end.drop(list);
-    if list.is_empty() {
+    let emptied = list.is_empty();
+    if emptied {
         cx.keys.remove(key);
     }
     cx.log(&[end.pop_command(), key]);
+    notify_removal(cx, end.pop_event(), key, emptied);
     Ok(true)
+}
+
+/// Says that elements were removed, and the key with the last of them.
+fn notify_removal(cx: &mut Context<'_>, event: &str, key: &[u8], emptied: bool) {
+    cx.notify(KeyspaceEvents::LIST, event, key);
+    if emptied {
+        cx.notify_del(key);
+    }
 }
 
 /// Pops up to `count` elements and answers them as an array, after what `announce` has to say. Returns whether
@@ -182,6 +213,7 @@ fn pop_many(
     if popped > 0 {
         let mut number = itoa::Buffer::new();
         cx.log(&[end.pop_command(), key, number.format(popped).as_bytes()]);
+        notify_removal(cx, end.pop_event(), key, kept == 0);
     }
     Ok(true)
 }
@@ -212,6 +244,7 @@ fn lset(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
     let at = place(index, list.len()).ok_or(Error::INDEX_OUT_OF_RANGE)?;
     list.set(at, &args[3]);
     cx.log_request(args);
+    cx.notify(KeyspaceEvents::LIST, "lset", &args[1]);
     Ok(cx.reply.ok().into())
 }
 
@@ -226,6 +259,7 @@ fn linsert(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
         None => Ok(cx.reply.integer(-1).into()),
         Some(len) => {
             cx.log_request(args);
+            cx.notify(KeyspaceEvents::LIST, "linsert", &args[1]);
             Ok(cx.reply.count(len).into())
         }
     }
@@ -247,13 +281,15 @@ fn ltrim(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
     let Some(list) = cx.keys.list_mut(&args[1])? else { return Ok(cx.reply.ok().into()) };
     let before = list.len();
     let range = span(start, stop, before);
-    if range.is_empty() {
+    let emptied = range.is_empty();
+    if emptied {
         cx.keys.remove(&args[1]);
         cx.log(&[b"DEL", &args[1]]);
     } else if range.len() < before {
         list.trim(range);
         cx.log_request(args);
     }
+    notify_removal(cx, "ltrim", &args[1], emptied);
     Ok(cx.reply.ok().into())
 }
 
@@ -261,11 +297,13 @@ fn lrem(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
     let count = with_opposite(&args[2])?;
     let Some(list) = cx.keys.list_mut(&args[1])? else { return Ok(cx.reply.integer(0).into()) };
     let removed = list.remove_matching(count, &args[3]);
-    if list.is_empty() {
+    let emptied = list.is_empty();
+    if emptied {
         cx.keys.remove(&args[1]);
     }
     if removed > 0 {
         cx.log_request(args);
+        notify_removal(cx, "lrem", &args[1], emptied);
     }
     Ok(cx.reply.count(removed).into())
 }
@@ -365,9 +403,25 @@ fn move_one(
     };
     cx.keys.list(destination)?;
     let element = from.peek(list).unwrap_or_default().to_vec();
+    let before = cx.before(destination);
     relocate(cx, source, destination, from, |list| to.push(list, &element))?;
     cx.log(&[b"LMOVE", source, destination, from.word(), to.word()]);
+    notify_move(cx, source, destination, (from, to), before);
     Ok(cx.reply.bulk(element).into())
+}
+
+/// Says that elements were pushed to one list and, in this order, popped from another, or from the same.
+fn notify_move(
+    cx: &mut Context<'_>,
+    source: &[u8],
+    destination: &[u8],
+    (from, to): (End, End),
+    before: Before,
+) {
+    cx.notify_new(before, destination);
+    cx.notify(KeyspaceEvents::LIST, to.push_event(), destination);
+    let emptied = !cx.events.is_empty() && !cx.keys.contains(source);
+    notify_removal(cx, from.pop_event(), source, emptied);
 }
 
 /// Drops an element of the source and lets `push` add it to the destination.
@@ -451,6 +505,7 @@ fn move_block(
         };
     }
     cx.keys.list(destination)?;
+    let before = cx.before(destination);
     let count = block.count.min(available);
     let mut elements = Vec::with_capacity(count);
     if let Some(list) = cx.keys.list_mut(source)? {
@@ -473,6 +528,7 @@ fn move_block(
         block.to.push(list, element);
     }
     log_block(cx, args, block, &elements);
+    notify_move(cx, source, destination, (block.from, block.to), before);
     cx.reply.array(count);
     let in_list_order: Box<dyn Iterator<Item = &Vec<u8>>> = match block.to {
         End::Left => Box::new(elements.iter().rev()),

@@ -20,7 +20,9 @@ mod introspection;
 mod key;
 mod list;
 mod long_double;
+mod notice;
 mod persistence;
+mod pubsub;
 mod recreate;
 mod server;
 mod stream;
@@ -33,11 +35,13 @@ mod transaction;
 
 pub use effects::{Action, Effects};
 pub use entry::{Access, Begin, Categories, Command, Find, Flags, Group, KeySpec};
+pub use notice::announce;
 pub use recreate::recreate;
 pub use table::{Row, Table, table};
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use crate::config::KeyspaceEvents;
 use crate::error::Error;
 use crate::keyspace::{Keys, WrongType};
 use crate::metrics::LoopMetrics;
@@ -66,6 +70,8 @@ pub struct Context<'a> {
     pub reply: &'a mut Reply,
     /// What else must happen: log records, things for the shell to do.
     pub effects: &'a mut Effects,
+    /// Which keyspace events are wanted: empty if nobody could hear any.
+    pub events: KeyspaceEvents,
     /// Whether the command may wait; not inside a transaction.
     pub may_block: bool,
     /// What all connections share.

@@ -2,9 +2,11 @@
 
 use super::arguments::{self, When, is};
 use super::entry::{Access, Command, Flags, Group, KeySpec};
+use super::notice::Before;
 use super::{Context, Outcome, expiry};
+use crate::config::KeyspaceEvents;
 use crate::error::Error;
-use crate::keyspace::{Text, Value};
+use crate::keyspace::{Text, Type, Value};
 use crate::resp::Args;
 
 /// The most bytes a string can have (`proto-max-bulk-len`).
@@ -25,7 +27,11 @@ fn set(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
     let applies = condition.holds(cx, key)?;
     let replied = if get {
         let before = cx.keys.text(key)?;
-        cx.reply.optional(before.map(|text| &text.bytes))
+        let replied = cx.reply.optional(before.map(|text| &text.bytes));
+        if before.is_none() {
+            cx.notify_miss(key);
+        }
+        replied
     } else if applies {
         cx.reply.ok()
     } else {
@@ -66,6 +72,9 @@ fn getset(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
     let (key, value) = (&args[1], &args[2]);
     let before = cx.keys.text(key)?;
     let replied = cx.reply.optional(before.map(|text| &text.bytes));
+    if before.is_none() {
+        cx.notify_miss(key);
+    }
     store(cx, key, value, Lifetime::Unlimited);
     Ok(replied.into())
 }
@@ -73,10 +82,14 @@ fn getset(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
 /// `GETDEL key`
 fn getdel(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
     let key = &args[1];
-    let Some(text) = cx.keys.text(key)? else { return Ok(cx.reply.null().into()) };
+    let Some(text) = cx.keys.text(key)? else {
+        cx.notify_miss(key);
+        return Ok(cx.reply.null().into());
+    };
     let replied = cx.reply.bulk(&text.bytes);
     cx.keys.remove(key);
     cx.log(&[b"DEL", key]);
+    cx.notify_del(key);
     Ok(replied.into())
 }
 
@@ -84,7 +97,10 @@ fn getdel(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
 fn getex(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
     let key = &args[1];
     let wanted = getex_options(args.tail(2))?;
-    let Some(text) = cx.keys.text(key)? else { return Ok(cx.reply.null().into()) };
+    let Some(text) = cx.keys.text(key)? else {
+        cx.notify_miss(key);
+        return Ok(cx.reply.null().into());
+    };
     let lifetime = wanted.map(|wanted| wanted.resolve(cx.now_ms, "getex")).transpose()?;
 
     let replied = cx.reply.bulk(&text.bytes);
@@ -93,6 +109,7 @@ fn getex(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
         Some(Lifetime::Unlimited) if cx.keys.expiry(key).is_some() => {
             cx.keys.set_expiry(key, None);
             cx.log(&[b"PERSIST", key]);
+            cx.notify(KeyspaceEvents::GENERIC, "persist", key);
         }
         _ => {}
     }
@@ -161,7 +178,9 @@ impl<'a> Pairs<'a> {
     /// In order, so that of two values for one key the last stands.
     fn store(&self, cx: &mut Context<'_>) {
         for (key, value) in self.iter() {
+            let before = cx.before(key);
             cx.keys.insert(key, Value::String(Text::new(value.to_vec())));
+            notify_set(cx, before, key);
         }
     }
 }
@@ -169,6 +188,7 @@ impl<'a> Pairs<'a> {
 /// `APPEND key value`
 fn append(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
     let (key, value) = (&args[1], &args[2]);
+    let before = cx.before(key);
     let len = match cx.keys.get_mut(key) {
         None => {
             cx.keys.insert(key, Value::String(Text::new(value.to_vec())));
@@ -183,6 +203,8 @@ fn append(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
         Some(_) => return Err(Error::WRONG_TYPE),
     };
     cx.log_request(args);
+    cx.notify_new(before, key);
+    cx.notify(KeyspaceEvents::STRING, "append", key);
     Ok(cx.reply.count(len).into())
 }
 
@@ -197,6 +219,7 @@ fn setrange(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
     }
     check_length(offset, value.len())?;
 
+    let held = cx.before(key);
     let text = cx.keys.text_or_new(key)?;
     let end = offset + value.len();
     if text.bytes.len() < end {
@@ -206,6 +229,8 @@ fn setrange(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
     text.edited = true;
     let len = text.bytes.len();
     cx.log_request(args);
+    cx.notify_new(held, key);
+    cx.notify(KeyspaceEvents::STRING, "setrange", key);
     Ok(cx.reply.count(len).into())
 }
 
@@ -248,6 +273,7 @@ fn slice(bytes: &[u8], first: i64, last: i64) -> &[u8] {
 /// Sets the key, whatever it held, and logs that.
 fn store(cx: &mut Context<'_>, key: &[u8], value: &[u8], lifetime: Lifetime) {
     let text = Value::String(Text::new(value.to_vec()));
+    let before = cx.before(key);
     match lifetime {
         Lifetime::Unlimited => {
             cx.keys.insert(key, text);
@@ -265,6 +291,17 @@ fn store(cx: &mut Context<'_>, key: &[u8], value: &[u8], lifetime: Lifetime) {
             cx.log(&[b"SET", key, value, b"PXAT", itoa::Buffer::new().format(at_ms).as_bytes()]);
         }
     }
+    notify_set(cx, before, key);
+    if matches!(lifetime, Lifetime::Until(_)) {
+        cx.notify(KeyspaceEvents::GENERIC, "expire", key);
+    }
+}
+
+/// Says that the key was set, whatever it held.
+fn notify_set(cx: &mut Context<'_>, before: Before, key: &[u8]) {
+    cx.notify_new(before, key);
+    cx.notify_overwritten(before, Type::String, key);
+    cx.notify(KeyspaceEvents::STRING, "set", key);
 }
 
 /// How long a value lives.

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 
 use super::entry::{Begin, Command, Find, KeySpec};
 use super::{
-    client, connection, counter, database, expiry, info, introspection, key, list, persistence, server,
-    stream, string, transaction,
+    client, connection, counter, database, expiry, info, introspection, key, list, persistence, pubsub,
+    server, stream, string, transaction,
 };
 use crate::error::Error;
 use crate::resp::Args;
@@ -20,6 +20,7 @@ const FAMILIES: &[&[Command]] = &[
     server::COMMANDS,
     persistence::COMMANDS,
     transaction::COMMANDS,
+    pubsub::COMMANDS,
     key::COMMANDS,
     expiry::COMMANDS,
     database::COMMANDS,
@@ -98,7 +99,11 @@ impl Table {
     fn add(&mut self, command: &'static Command) -> u16 {
         let number = u16::try_from(self.rows.len()).expect("there are fewer than 65,536 commands");
         let only_key = match command.keys {
-            [KeySpec { begin: Begin::Index(at), find: Find::Range { last: 0, .. }, .. }] => Some(*at),
+            [spec @ KeySpec { begin: Begin::Index(at), find: Find::Range { last: 0, .. }, .. }]
+                if spec.names_keys() =>
+            {
+                Some(*at)
+            }
             _ => None,
         };
         self.rows.push(Row { number, command, subcommands: Vec::new(), only_key });

@@ -190,6 +190,7 @@ impl Stage {
             session: &mut self.session,
             reply: &mut reply,
             effects: &mut effects,
+            events: self.server.keyspace_events(),
             may_block: self.may_block,
             server: &self.server,
             metrics: &self.metrics,

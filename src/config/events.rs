@@ -1,6 +1,6 @@
 //! `notify-keyspace-events`: which events are published, in Redis' letters.
 //!
-//! Publishing them is not done here.
+//! Publishing them is the commands' business.
 
 use super::value::{Kind, Setting};
 

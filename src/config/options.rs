@@ -257,7 +257,7 @@ options! {
         "stream-idmp-duration" stream_idmp_duration: u32 = "100", integer(1, 86400), AnyTime;
         /// Number of idempotent ids that a stream remembers for a producer, unless XCFGSET says otherwise.
         "stream-idmp-maxsize" stream_idmp_maxsize: u32 = "100", integer(1, 10000), AnyTime;
-        /// Not enforced yet: which keyspace events are published, in Redis' letters: K and E say where, A means most of them; empty publishes none.
+        /// Which keyspace events are published, in Redis' letters: K and E say where, A means most of them; empty publishes none.
         "notify-keyspace-events" notify_keyspace_events: KeyspaceEvents = "", Kind::Events, AnyTime;
     }
     Operation {

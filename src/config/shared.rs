@@ -9,12 +9,13 @@
 //! What a change brings about is not done here: see [`Config::set_checked`] for what must happen before, [`View::refresh`]
 //! for what may happen after.
 
+use super::events::KeyspaceEvents;
 use super::options::{ConfigOption, OPTIONS, Settings, When, option};
 use crate::glob::Pattern;
 use parking_lot::{Mutex, RwLock};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// The settings that are in force.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub struct Config {
     current: RwLock<Arc<Settings>>,
     /// Raised after `current` has changed.
     generation: AtomicU64,
+    /// The bits of `notify-keyspace-events`, which every command looks at. Changed before `generation` is raised.
+    keyspace_events: AtomicU32,
     /// Held by the one change that is under way.
     changing: Mutex<()>,
 }
@@ -31,6 +34,7 @@ impl Config {
     /// Puts these settings in force.
     pub fn new(settings: Settings) -> Self {
         Self {
+            keyspace_events: AtomicU32::new(settings.notify_keyspace_events.bits()),
             current: RwLock::new(Arc::new(settings)),
             generation: AtomicU64::new(0),
             changing: Mutex::new(()),
@@ -40,6 +44,11 @@ impl Config {
     /// The settings as they are now.
     pub fn settings(&self) -> Arc<Settings> {
         Arc::clone(&self.current.read())
+    }
+
+    /// `notify-keyspace-events` as it is now: one load.
+    pub fn keyspace_events(&self) -> KeyspaceEvents {
+        KeyspaceEvents::from_bits_retain(self.keyspace_events.load(Ordering::Relaxed))
     }
 
     /// A number that is another one after each change.
@@ -113,6 +122,7 @@ impl Config {
         }
         check(&old, &new).map_err(|(name, reason)| ConfigError::Refused { name: name.into(), reason })?;
         if new != *old {
+            self.keyspace_events.store(new.notify_keyspace_events.bits(), Ordering::Relaxed);
             *self.current.write() = Arc::new(new);
             self.generation.fetch_add(1, Ordering::Release);
         }

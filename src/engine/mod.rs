@@ -269,10 +269,78 @@ mod tests {
     use std::sync::atomic::Ordering::Relaxed;
 
     use super::*;
+    use crate::aof::record::Records;
     use crate::config::{Config, Settings};
     use crate::metrics::Metrics;
     use crate::resp::OwnedArgs;
     use crate::session::Client;
+
+    /// A log whose every append is a block of its own.
+    #[derive(Debug, Default)]
+    struct Blocks(AtomicU64);
+
+    impl Journal for Blocks {
+        fn append(&self, _records: &Records) -> Lsn {
+            self.0.fetch_add(1, Relaxed) + 1
+        }
+
+        fn rotate(&self) -> Lsn {
+            unreachable!("nobody rewrites the log here")
+        }
+    }
+
+    #[test]
+    fn a_message_depends_on_what_its_publisher_did_and_was_told() {
+        let (metrics, loops) = Metrics::new(1, table().rows().len());
+        let server = Server::new(Config::new(Settings::default()), metrics);
+        server.loading.store(false, Relaxed);
+        server.config.set(&["notify-keyspace-events", "EA"]).expect("a setting");
+        let hasher = RandomState::with_seeds(1, 2, 3, 4);
+        let engine = Engine::new(Arc::new(server), Arc::new(Blocks::default()), 1, &hasher);
+        let session = |id| {
+            let client = Client::new(id, 0, String::new(), String::new(), 0);
+            Session::new(Arc::new(client), true)
+        };
+        let mut effects = Effects::default();
+        let mut run = |session: &mut Session, lines: &[&str]| {
+            let mut reply = Reply::default();
+            let mut turn = engine.turn(0, 1, &loops[0], &mut effects);
+            for line in lines {
+                let request: OwnedArgs = line.split(' ').collect();
+                turn.execute(session, request.as_args(), &mut reply);
+            }
+            let (lsn, _) = turn.finish();
+            effects.waiting.clear();
+            let posted = engine.server.pubsub.outboxes.collect(0);
+            let messages = posted.iter().map(|posted| {
+                let text = String::from_utf8_lossy(&posted.parcel.message);
+                (text.split("\r\n").skip(4).step_by(2).collect::<Vec<_>>().join(" "), posted.lsn)
+            });
+            (lsn, messages.collect::<Vec<_>>())
+        };
+        let message = |text: &str, lsn: Lsn| (text.to_owned(), lsn);
+        let (mut listener, mut other) = (session(1), session(2));
+        run(&mut listener, &["SUBSCRIBE c __keyevent@0__:set __keyevent@0__:lpop"]);
+        assert_eq!(run(&mut other, &["PUBLISH c 1"]), (0, vec![message("c 1", 0)]));
+        // In one run of requests, in a transaction, and for a waiter.
+        let set = "__keyevent@0__:set k";
+        assert_eq!(
+            run(&mut other, &["SET k v", "PUBLISH c 2"]),
+            (1, vec![message(set, 1), message("c 2", 1)])
+        );
+        let transaction = ["MULTI", "PUBLISH c 3", "SET k v", "EXEC"];
+        assert_eq!(run(&mut other, &transaction), (2, vec![message("c 3", 2), message(set, 2)]));
+        run(&mut session(3), &["BLPOP q 0"]);
+        assert_eq!(run(&mut other, &["RPUSH q a"]), (3, vec![message("__keyevent@0__:lpop q", 3)]));
+        // Shards that were let go between the two; what a read has shown; what was told in an earlier run.
+        let (lsn, messages) = run(&mut other, &["SET k v", "MSET k w l w", "PUBLISH c 4"]);
+        assert_eq!((lsn, messages.last()), (5, Some(&message("c 4", 5))));
+        assert_eq!(run(&mut session(4), &["GET k", "PUBLISH c 5"]), (5, vec![message("c 5", 5)]));
+        other.lsn = 5;
+        assert_eq!(run(&mut other, &["PUBLISH c 6"]), (0, vec![message("c 6", 5)]));
+        // What is discarded or fails is not heard of.
+        assert_eq!(run(&mut other, &["SET k v NX", "SET k v x", "MULTI", "PUBLISH c 7", "DISCARD"]).1, []);
+    }
 
     #[test]
     fn a_turn_keeps_no_more_shards_than_a_request_asks_for() {

@@ -10,12 +10,16 @@ use super::journal::Lsn;
 use super::shard::{Place, Shard, ShardSet};
 use super::waiter::{Ending, Queue, Waiter};
 use super::{Engine, Held, logged, shards_of};
-use crate::command::{Action, Condition, Context, Effects, Flags, Group, Outcome, Row, Wait, table};
+use crate::command::{
+    Action, Condition, Context, Effects, Flags, Group, Outcome, Row, Wait, announce, table,
+};
+use crate::config::KeyspaceEvents;
 use crate::error::Error;
 use crate::keyspace::{Keys, SHARDS, Type, Value, shard_of};
 use crate::metrics::{Counter, Gauge, LoopMetrics};
 use crate::number;
 use crate::resp::{Args, Limits, Reply, RequestParser};
+use crate::server::Server;
 use crate::session::{Client, Replies, Session, Transaction};
 
 /// Runs requests. Shards that one request took are kept for the next if it wants no others.
@@ -39,6 +43,10 @@ pub struct Turn<'e> {
     /// Keys whose waiters are to be served before the next request, in the order in which they became ready.
     ready: VecDeque<Place>,
     lsn: Lsn,
+    /// What those who published in this turn had been told depends on this.
+    published_after: Lsn,
+    /// How many of the messages not yet on their way their publisher has been shown, if it listens itself.
+    shown: usize,
     woken: Vec<Woken>,
 }
 
@@ -93,6 +101,8 @@ impl<'e> Turn<'e> {
             asked: ShardSet::EMPTY,
             ready: VecDeque::new(),
             lsn: 0,
+            published_after: 0,
+            shown: 0,
             woken: Vec::new(),
         }
     }
@@ -118,7 +128,27 @@ impl<'e> Turn<'e> {
                 session.replies = Replies::On;
             }
         }
+        self.say_aside(session, reply);
         executed
+    }
+
+    /// Says what is said besides the reply: what `CLIENT REPLY` does not hold back, and messages that the client has
+    /// published to itself.
+    fn say_aside(&mut self, session: &Session, reply: &mut Reply) {
+        let Effects { aside, parcels, .. } = &mut *self.effects;
+        if !aside.is_empty() {
+            reply.raw(&aside.take());
+        }
+        let shown = std::mem::replace(&mut self.shown, parcels.len());
+        if shown == parcels.len() {
+            return;
+        }
+        self.published_after = self.published_after.max(session.lsn);
+        let listener = session.listener();
+        for parcel in parcels[shown..].iter_mut().filter(|parcel| parcel.is_for(listener)) {
+            reply.pushed(&parcel.message);
+            parcel.told = Some(listener.client);
+        }
     }
 
     /// The time of this turn: milliseconds since the Unix epoch.
@@ -309,6 +339,9 @@ impl<'e> Turn<'e> {
             return Err(Error::NO_AUTH);
         }
         let server = &self.engine.server;
+        if session.only_listens() && !flags.contains(Flags::LISTENING) {
+            return Err(Error::only_listens(row.command.full_name()));
+        }
         if server.loading.load(Relaxed) && !flags.contains(Flags::LOADING) {
             return Err(Error::LOADING);
         }
@@ -335,6 +368,7 @@ impl<'e> Turn<'e> {
             now_ms: self.now_ms,
             random: next_random(&mut self.random),
             keys,
+            events: self.engine.server.keyspace_events(),
             may_block: session.transaction.is_none(),
             session,
             reply,
@@ -348,6 +382,9 @@ impl<'e> Turn<'e> {
             context.effects.records.begin_transaction();
         }
         let outcome = (row.command.handler)(&mut context, args);
+        if !context.events.is_empty() {
+            context.notify_misses(row, args, &outcome);
+        }
         if alone {
             self.effects.records.end_transaction();
         }
@@ -393,6 +430,14 @@ impl<'e> Turn<'e> {
             // Whoever only read depends on what it saw.
             self.lsn = self.held.shards().map(|shard| shard.lsn).fold(self.lsn, Lsn::max);
         }
+        // While the shards are held: nobody's messages about these keys may overtake ours.
+        if !self.effects.parcels.is_empty() {
+            self.effects.published = true;
+            let Effects { parcels, waiting, .. } = &mut *self.effects;
+            let lsn = self.lsn.max(self.published_after);
+            self.engine.server.pubsub.outboxes.post(parcels, lsn, waiting);
+            self.shown = 0;
+        }
         self.held = Held::None;
         (self.set, self.asked) = (ShardSet::EMPTY, ShardSet::EMPTY);
     }
@@ -415,6 +460,7 @@ impl<'e> Turn<'e> {
                 database.remove(key);
                 self.metrics.count(Counter::ExpiredKeys);
                 self.effects.records.push(db, &[b"DEL", key]);
+                notify_expired(&self.engine.server, self.effects, db, key);
             }
         }
     }
@@ -438,6 +484,7 @@ impl<'e> Turn<'e> {
                     let key = Box::<[u8]>::from(key);
                     database.remove(&key);
                     self.effects.records.push(db, &[b"DEL", &key]);
+                    notify_expired(&self.engine.server, self.effects, db, &key);
                     removed += 1;
                 }
             }
@@ -616,6 +663,14 @@ impl<'e> Turn<'e> {
                 }
             }
         }
+    }
+}
+
+/// Says that a key went because its time had come.
+fn notify_expired(server: &Server, effects: &mut Effects, db: u8, key: &[u8]) {
+    let events = server.keyspace_events();
+    if events.contains(KeyspaceEvents::EXPIRED) {
+        announce(&server.pubsub, events, effects, db, "expired", key);
     }
 }
 

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 
@@ -23,6 +23,7 @@ use crate::command::Action;
 use crate::engine::{Ending, Executed, Lsn, Waiter, Wake};
 use crate::error::Error;
 use crate::metrics::Counter;
+use crate::pubsub::Parcel;
 use crate::resp::{Limits, Reply, RequestParser};
 use crate::session::Session;
 
@@ -32,6 +33,8 @@ const BATCH: usize = 128;
 const OUTPUT_HIGH: usize = 256 * 1024;
 /// Bytes taken in from a client that waits: enough for what is pipelined behind the wait.
 const INPUT_WAITING: usize = 1024 * 1024;
+/// How often a publisher looks whether its messages are being delivered.
+const DELIVERY: Duration = Duration::from_millis(1);
 /// Buffer memory kept from request to request.
 const KEEP: usize = 16 * 1024;
 
@@ -75,6 +78,8 @@ enum Pause {
     NeedsInput,
     /// Others should get their turn.
     Yields,
+    /// A loop it has published to must deliver messages first.
+    Floods,
     /// The client must take replies first.
     NeedsOutput,
     /// A request waits.
@@ -123,6 +128,7 @@ impl Connection {
         if let Some(watch) = watch {
             event_loop.shell.engine.unwatch(&watch);
         }
+        self.stop_listening(&event_loop);
         self.socket.shut_down();
         event_loop.forget(&client);
     }
@@ -142,6 +148,12 @@ impl Connection {
                 Pause::Yields => {
                     tokio::task::yield_now().await;
                     self.run_buffered(event_loop)
+                }
+                Pause::Floods => {
+                    while event_loop.shell.engine.server.pubsub.outboxes.is_full() && !self.killed.get() {
+                        tokio::time::sleep(DELIVERY).await;
+                    }
+                    Pause::Yields
                 }
                 Pause::NeedsOutput => {
                     self.nudge.taken().await;
@@ -180,6 +192,7 @@ impl Connection {
             return Poll::Ready(Ok(Input::End));
         }
         let bytes = &scratch[..read];
+        event_loop.deliver();
         let mut state = self.state.borrow_mut();
         count(&state.session.client.bytes_in, read);
         event_loop.metrics.add(Counter::NetInputBytes, read as u64);
@@ -256,6 +269,7 @@ impl Connection {
             };
             (pause, waiter, ran, turn.now_ms())
         });
+        let floods = event_loop.floods.get();
         let consumed = parser.consumed();
         match fresh {
             Some(fresh) => input.extend_from_slice(&fresh[consumed..]),
@@ -283,7 +297,11 @@ impl Connection {
         for action in &actions {
             event_loop.act(action);
         }
-        if closing { Pause::Closes } else { pause }
+        match pause {
+            _ if closing => Pause::Closes,
+            Pause::NeedsInput | Pause::Yields | Pause::NeedsOutput if floods => Pause::Floods,
+            pause => pause,
+        }
     }
 
     /// Waits until the request under way is answered, the client is gone, or the wait is over.
@@ -380,10 +398,29 @@ impl Connection {
         self.nudge.give();
     }
 
-    /// Whether nothing has come since then (milliseconds since the Unix epoch) and nothing is waited for.
+    /// Takes a published message, unless the client has stopped listening since.
+    pub(super) fn deliver(self: &Rc<Self>, event_loop: &Rc<EventLoop>, parcel: &Parcel, lsn: Lsn) {
+        let mut state = self.state.borrow_mut();
+        if !state.closing && state.session.subscriptions.contains(parcel.scope, &parcel.name) {
+            state.replies.pushed(&parcel.message);
+            state.gate(lsn);
+            self.announce(event_loop, &mut state);
+        }
+    }
+
+    fn stop_listening(&self, event_loop: &EventLoop) {
+        let session = &mut self.state.borrow_mut().session;
+        let listener = session.listener();
+        event_loop.shell.engine.server.pubsub.registry.leave(&mut session.subscriptions, listener);
+    }
+
+    /// Whether nothing has come since then (milliseconds since the Unix epoch) and nothing is waited for or listened
+    /// to.
     pub(super) fn is_idle_since(&self, then_ms: i64) -> bool {
         let state = self.state.borrow();
-        state.waiter.is_none() && state.session.client.active_ms.load(Relaxed) < then_ms
+        state.waiter.is_none()
+            && state.session.subscriptions.is_empty()
+            && state.session.client.active_ms.load(Relaxed) < then_ms
     }
 
     /// Whether all its replies have left.
@@ -462,6 +499,7 @@ impl State {
     /// Lets the replies so far leave only when the log position is safe.
     fn gate(&mut self, lsn: Lsn) {
         let end = self.sent + self.replies.len() as u64;
+        self.session.lsn = self.session.lsn.max(lsn);
         match self.gates.back_mut() {
             // Later replies wait for earlier ones in any case.
             Some(last) if last.1 >= lsn => last.0 = end,

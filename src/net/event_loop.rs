@@ -22,6 +22,7 @@ use crate::command::{Action, Effects};
 use crate::config::Settings;
 use crate::engine::{Engine, Lsn, Turn, Wake, Woken};
 use crate::metrics::{Gauge, LoopMetrics};
+use crate::pubsub::Posted;
 use crate::session::{Client, Session};
 
 /// What all loops share.
@@ -75,6 +76,10 @@ pub struct EventLoop {
     /// Connections with replies that have not left.
     unsent: RefCell<Vec<Rc<Connection>>>,
     flush_scheduled: Cell<bool>,
+    /// Whether the last turn has published more than is being delivered.
+    pub(super) floods: Cell<bool>,
+    /// Whether this loop has published to itself.
+    messages_wait: Cell<bool>,
     /// The log position that everything said or done on this loop depends on.
     owed: Cell<Lsn>,
     effects: RefCell<Effects>,
@@ -104,6 +109,8 @@ impl EventLoop {
             connections: RefCell::default(),
             unsent: RefCell::default(),
             flush_scheduled: Cell::new(false),
+            floods: Cell::new(false),
+            messages_wait: Cell::new(false),
             owed: Cell::new(0),
             effects: RefCell::default(),
             metrics,
@@ -121,6 +128,7 @@ impl EventLoop {
                 match message {
                     Message::Connection(accepted) => self.adopt(accepted),
                     Message::Woken { client, wake, lsn } => self.wake(client, wake, lsn),
+                    Message::Published => self.deliver(),
                     Message::Kill(client) => self.kill(client),
                     Message::Committed => self.schedule_flush(),
                     Message::Stop => {
@@ -171,6 +179,9 @@ impl EventLoop {
         let result = run(&mut turn);
         let (lsn, woken) = turn.finish();
         let actions = std::mem::take(&mut effects.actions);
+        self.tell_of_messages(&mut effects.waiting);
+        let published = std::mem::take(&mut effects.published);
+        self.floods.set(published && self.shell.engine.server.pubsub.outboxes.is_full());
         drop(effects);
         self.renew_settings();
         if lsn > self.owed.get() {
@@ -186,6 +197,37 @@ impl EventLoop {
             }
         }
         (result, lsn, actions)
+    }
+
+    /// Tells loops that there are published messages for them. Ours are delivered at the end of the tick: now a
+    /// connection of ours may be in the middle of its requests.
+    fn tell_of_messages(self: &Rc<EventLoop>, waiting: &mut Vec<u16>) {
+        for home in waiting.drain(..).map(usize::from) {
+            if home == self.home {
+                self.messages_wait.set(true);
+                self.schedule_flush();
+            } else {
+                self.shell.mailboxes[home].send(Message::Published);
+            }
+        }
+    }
+
+    /// Hands published messages to the connections they are for. Done before requests are read too: who was told that
+    /// its message is published and tells somebody else is not ahead of the message.
+    pub(super) fn deliver(self: &Rc<EventLoop>) {
+        let outboxes = &self.shell.engine.server.pubsub.outboxes;
+        if outboxes.is_empty(self.home as u16) {
+            return;
+        }
+        let connections = self.connections.borrow();
+        for Posted { parcel, lsn } in outboxes.collect(self.home as u16) {
+            self.owed.set(self.owed.get().max(lsn));
+            for client in parcel.listeners.iter().filter(|client| parcel.told != Some(**client)) {
+                if let Some(connection) = connections.get(client) {
+                    connection.deliver(self, &parcel, lsn);
+                }
+            }
+        }
     }
 
     /// Does what a command asked the shell for, but for closing its own connection.
@@ -230,6 +272,9 @@ impl EventLoop {
     /// The end of a tick: commits the log if anything here depends on it, then sends what is safe to say.
     fn flush(self: &Rc<EventLoop>) {
         self.flush_scheduled.set(false);
+        if self.messages_wait.take() {
+            self.deliver();
+        }
         let journal = &self.shell.journal;
         if journal.released() < self.owed.get() {
             self.commit();

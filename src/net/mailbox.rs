@@ -11,7 +11,8 @@ use crate::engine::{Lsn, Wake};
 /// Messages for one loop.
 ///
 /// Not bounded by itself: a wake needs a waiting client of this loop, a kill a connected one, a connection is
-/// bounded by `maxclients`, and the rest is sent once.
+/// bounded by `maxclients`, an outbox
+/// that is not empty is told of once, and the rest is sent once.
 #[derive(Debug, Default)]
 pub struct Mailbox {
     messages: Mutex<Vec<Message>>,
@@ -34,6 +35,8 @@ pub enum Message {
         /// What it depends on.
         lsn: Lsn,
     },
+    /// There are published messages in the loop's outbox.
+    Published,
     /// A connection is to be closed.
     Kill(u64),
     /// The log has moved on: replies may leave.

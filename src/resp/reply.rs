@@ -248,9 +248,20 @@ impl Reply {
         }
     }
 
+    /// Adds a message that a buffer of RESP2 has encoded with [`push`](Self::push): the versions differ in its first
+    /// byte only, as long as it consists of strings.
+    pub fn pushed(&mut self, encoded: &[u8]) -> Replied {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(encoded);
+        if self.protocol == Protocol::Resp3 {
+            self.bytes[start] = b'>';
+        }
+        Replied(())
+    }
+
     /// An array whose length is known only once its elements have been said: `elements` returns it.
     pub fn array_of(&mut self, elements: impl FnOnce(&mut Reply) -> usize) -> Replied {
-        let start = self.bytes.len();
+        let start = self.len();
         let len = elements(self);
         self.array_before(start, len)
     }
@@ -274,7 +285,7 @@ impl Reply {
         self.header(kind, value);
         // The header goes in front: one move of the elements, and no memory but the buffer's own.
         let header = self.bytes.len() - end;
-        self.bytes[start..].rotate_right(header);
+        self.bytes[self.sent + start..].rotate_right(header);
         Replied(())
     }
 
@@ -301,6 +312,25 @@ impl Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn places_in_the_buffer_do_not_move_when_a_part_of_it_is_sent() {
+        let mut reply = Reply::new(Protocol::Resp3);
+        reply.bulk("a reply that is sent in pieces");
+        reply.discard_front(10);
+        let before = reply.as_bytes().to_vec();
+        let start = reply.len();
+        reply.integer(1);
+        reply.integer(2);
+        reply.map_before(start, 1);
+        reply.array_of(|reply| {
+            reply.integer(3);
+            1
+        });
+        reply.pushed(b"*1\r\n$1\r\na\r\n");
+        let after = b"%1\r\n:1\r\n:2\r\n*1\r\n:3\r\n>1\r\n$1\r\na\r\n";
+        assert_eq!(reply.as_bytes(), [&before[..], after].concat());
+    }
 
     #[test]
     fn a_header_may_come_when_what_it_counts_has_been_said() {

@@ -6,6 +6,7 @@ use crate::support::connection::{Connection, encode};
 use crate::support::reply::{Protocol, Reply};
 use crate::support::server::{Program, Server};
 use crate::support::words::join;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Comparison {
     protocol: Protocol,
     explained: &'static [Explained],
+    /// Whether keyspace events are compared too.
+    listens: bool,
     ours: Server,
     theirs: Server,
     pair: Pair,
@@ -34,13 +37,15 @@ pub(crate) struct Comparison {
 struct Seen {
     errors: usize,
     nulls: usize,
+    /// How often each keyspace event was heard of.
+    events: BTreeMap<String, usize>,
     /// How often each explained difference was met.
     explanations: Vec<usize>,
 }
 
 impl Seen {
     fn nothing(explained: &[Explained]) -> Self {
-        Self { errors: 0, nulls: 0, explanations: vec![0; explained.len()] }
+        Self { errors: 0, nulls: 0, events: BTreeMap::new(), explanations: vec![0; explained.len()] }
     }
 
     fn note(&mut self, reply: &Reply) {
@@ -53,6 +58,8 @@ impl Seen {
 struct Pair {
     ours: Connection,
     theirs: Connection,
+    /// Who listens to their keyspace events.
+    listeners: Option<(Connection, Connection)>,
 }
 
 /// Two replies that should have been one.
@@ -63,11 +70,23 @@ struct Difference {
 }
 
 impl Comparison {
-    pub(crate) fn start(protocol: Protocol, explained: &'static [Explained]) -> Self {
+    pub(crate) fn start(protocol: Protocol, explained: &'static [Explained], listens: bool) -> Self {
         let (ours, theirs) = (Server::start(Program::Millstream), Server::start(Program::Redis8));
-        let pair = Pair::open(&ours, &theirs, protocol);
+        let pair = Pair::open(&ours, &theirs, protocol, listens);
         let (history, seen) = (Vec::new(), Seen::nothing(explained));
-        Self { protocol, explained, ours, theirs, pair, history, compared: 0, commands: 0, pending: 0, seen }
+        Self {
+            protocol,
+            explained,
+            listens,
+            ours,
+            theirs,
+            pair,
+            history,
+            compared: 0,
+            commands: 0,
+            pending: 0,
+            seen,
+        }
     }
 
     /// How many commands there have been.
@@ -95,13 +114,16 @@ impl Comparison {
     }
 
     pub(crate) fn summary(&self) -> String {
-        let Seen { errors, nulls, .. } = self.seen;
+        let Seen { errors, nulls, ref events, .. } = self.seen;
         let mut text =
             format!("{} commands ({errors} errors, {nulls} nulls), no unexplained difference", self.commands);
         for (explained, count) in
             self.explained.iter().zip(&self.seen.explanations).filter(|(_, count)| **count > 0)
         {
             let _ = write!(text, "; {count} explained: {}", explained.reason);
+        }
+        if self.listens {
+            let _ = write!(text, "; {} events of {} kinds", events.values().sum::<usize>(), events.len());
         }
         text
     }
@@ -170,7 +192,7 @@ impl Comparison {
 
     /// Runs these steps on empty servers: the first difference and how many steps it took.
     fn replay(&self, steps: &[Step]) -> Option<(usize, Difference)> {
-        let mut pair = Pair::open(&self.ours, &self.theirs, self.protocol);
+        let mut pair = Pair::open(&self.ours, &self.theirs, self.protocol, self.listens);
         pair.ours.run("FLUSHALL");
         pair.theirs.run("FLUSHALL");
         let mut seen = Seen::nothing(self.explained);
@@ -185,11 +207,14 @@ impl Comparison {
 }
 
 impl Pair {
-    fn open(ours: &Server, theirs: &Server, protocol: Protocol) -> Self {
-        let mut pair = Self { ours: ours.connect(), theirs: theirs.connect() };
+    fn open(ours: &Server, theirs: &Server, protocol: Protocol, listens: bool) -> Self {
+        let mut pair = Self { ours: ours.connect(), theirs: theirs.connect(), listeners: None };
         if protocol == Protocol::Resp3 {
             pair.ours.hello(protocol);
             pair.theirs.hello(protocol);
+        }
+        if listens {
+            pair.listeners = Some((listener(ours, protocol), listener(theirs, protocol)));
         }
         pair
     }
@@ -234,7 +259,68 @@ impl Pair {
                 }
             }
         }
-        Ok(())
+        self.compare_events(seen)
+    }
+
+    /// Compares what was heard of the commands since the last time.
+    fn compare_events(&mut self, seen: &mut Seen) -> Result<(), Difference> {
+        let Some((our_listener, their_listener)) = &mut self.listeners else { return Ok(()) };
+        let ours = heard(&mut self.ours, our_listener);
+        let theirs = heard(&mut self.theirs, their_listener);
+        for event in &theirs {
+            let kind = event.split(' ').nth(1).unwrap_or_default().to_owned();
+            *seen.events.entry(kind).or_default() += 1;
+        }
+        if ours == theirs {
+            return Ok(());
+        }
+        let at = ours.iter().zip(&theirs).take_while(|(ours, theirs)| ours == theirs).count();
+        let show = |events: &[String]| events[at..events.len().min(at + 6)].join(", ");
+        Err(Difference {
+            command: format!("(the events of a batch, from number {at} on)"),
+            ours: show(&ours),
+            theirs: show(&theirs),
+        })
+    }
+}
+
+/// The channel that ends a batch of events.
+const END: &str = "__key-end__";
+
+/// A connection that hears every keyspace event there is.
+fn listener(server: &Server, protocol: Protocol) -> Connection {
+    let mut listener = server.connect();
+    if protocol == Protocol::Resp3 {
+        listener.hello(protocol);
+    }
+    listener.run("CONFIG SET notify-keyspace-events KEAnmoc");
+    listener.run("PSUBSCRIBE __key*");
+    listener
+}
+
+/// What the listener has heard since the last time: channel and message. That a key's time has come is left out: each
+/// server finds that out when it looks.
+fn heard(speaker: &mut Connection, listener: &mut Connection) -> Vec<String> {
+    speaker.run(&format!("PUBLISH {END} now"));
+    let mut events = Vec::new();
+    loop {
+        let elements = match listener.reply_within(PATIENCE) {
+            Ok(Reply::Array(elements) | Reply::Push(elements)) => elements,
+            other => panic!("a listener heard {other:?}"),
+        };
+        let [_, _, channel, message] = elements.as_slice() else { panic!("not of a pattern: {elements:?}") };
+        let text = |reply: &Reply| String::from_utf8_lossy(reply.text().unwrap_or_default()).into_owned();
+        let (channel, message) = (text(channel), text(message));
+        if channel == END {
+            return events;
+        }
+        if message != "expired" && !channel.ends_with(":expired") {
+            // Of the two forms the event's name comes second in one and first in the other.
+            let is_event = channel.starts_with("__keyevent");
+            let (place, name) = channel.split_once(':').unwrap_or_default();
+            let (event, key) = if is_event { (name, &*message) } else { (&*message, name) };
+            events.push(format!("{place} {event} {key}"));
+        }
     }
 }
 

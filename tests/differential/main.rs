@@ -19,6 +19,7 @@ mod draw;
 mod edges;
 mod keys;
 mod lists;
+mod pubsub;
 mod streams;
 mod strings;
 mod transactions;
@@ -47,6 +48,13 @@ const STREAMS_AND_ALL: Mix = &[
 ];
 
 const BLOCKS: Mix = &[(1, streams::blocks_step)];
+const EVENTS: Mix = &[
+    (30, streams::step),
+    (30, lists::step),
+    (20, strings::step),
+    (15, keys::step),
+    (5, |draw| transactions::step(draw, &[streams::step, lists::step, strings::step, keys::step])),
+];
 
 #[test]
 fn lists_strings_and_keys_over_resp2() {
@@ -97,6 +105,26 @@ fn refused_stream_commands_change_nothing() {
     }
 }
 
+#[test]
+fn keyspace_events_over_resp2() {
+    compare_with(EVENTS, Protocol::Resp2, 25_000, 20_250_105, true);
+}
+
+#[test]
+fn keyspace_events_over_resp3() {
+    compare_with(EVENTS, Protocol::Resp3, 25_000, 20_250_106, true);
+}
+
+#[test]
+fn publish_subscribe_over_resp2() {
+    pubsub::compare(Protocol::Resp2, 3_000, 20_250_107);
+}
+
+#[test]
+fn publish_subscribe_over_resp3() {
+    pubsub::compare(Protocol::Resp3, 3_000, 20_250_108);
+}
+
 /// A difference we mean to have, or that is the reference's own accident.
 struct Explained {
     reason: &'static str,
@@ -135,6 +163,11 @@ fn is_float_kept(ours: &Reply, theirs: &Reply) -> bool {
 }
 
 fn compare(mix: Mix, protocol: Protocol, commands: usize, seed: u64) {
+    compare_with(mix, protocol, commands, seed, false);
+}
+
+/// `listens` says whether the keyspace events are compared as well, in their order.
+fn compare_with(mix: Mix, protocol: Protocol, commands: usize, seed: u64, listens: bool) {
     if Program::Redis8.path().is_none() {
         support::skipped("differential", "MILLSTREAM_REDIS_8 names no server");
         return;
@@ -146,7 +179,7 @@ fn compare(mix: Mix, protocol: Protocol, commands: usize, seed: u64) {
     };
     let seed = support::random::seed(seed);
     let mut draw = Draw::new(seed);
-    let mut comparison = Comparison::start(protocol, EXPLAINED);
+    let mut comparison = Comparison::start(protocol, EXPLAINED, listens);
     let weight: usize = mix.iter().map(|(weight, _)| weight).sum();
     while comparison.commands() < commands {
         let mut at = draw.below(weight);

@@ -9,7 +9,7 @@ use super::trim::{LIMIT_WITHOUT_TILDE, TrimOptions, block_limits};
 use crate::command::arguments::is;
 use crate::command::entry::{Access, Command, Flags, Group, KeySpec};
 use crate::command::{Context, Outcome};
-use crate::config::Settings;
+use crate::config::{KeyspaceEvents, Settings};
 use crate::error::Error;
 use crate::keyspace::stream::{AppendError, NewId, References, Stream, StreamId, Trim, automatic_iid};
 use crate::resp::Args;
@@ -85,6 +85,13 @@ fn xadd(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
     trimmed.log_rest(records, db, key, stream);
     if let Some((producer, message)) = message {
         settings::log_message(records, db, key, producer, message, id);
+    }
+    if created {
+        cx.notify(KeyspaceEvents::NEW, "new", key);
+    }
+    cx.notify(KeyspaceEvents::STREAM, "xadd", key);
+    if trimmed.deleted > 0 {
+        cx.notify(KeyspaceEvents::STREAM, "xtrim", key);
     }
     Ok(Outcome::Reply)
 }

@@ -8,6 +8,7 @@ use crate::aof::record::Records;
 use crate::command::arguments::is;
 use crate::command::entry::{Access, Command, Flags, Group, KeySpec};
 use crate::command::{Context, Outcome};
+use crate::config::KeyspaceEvents;
 use crate::error::Error;
 use crate::keyspace::stream::{Deletion, GroupId, References, Stream, StreamId};
 use crate::number;
@@ -20,6 +21,7 @@ fn xdel(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
     let mut ids = args.tail(2).iter().map(|id| strict_id(id, 0)).collect::<Result<Vec<_>, _>>()?;
     ids.retain(|id| stream.delete(*id, References::Keep, &mut Vec::new()) == Deletion::Deleted);
     log_ids(&mut cx.effects.records, db, &[b"XDEL", key], &ids);
+    notify_deleted(cx, key, ids.len() as u64);
     Ok(cx.reply.count(ids.len()).into())
 }
 
@@ -41,7 +43,15 @@ fn xdelex(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
         answer(cx.reply, deletion);
     }
     log_deletions(&mut cx.effects.records, db, key, stream, &deleted, &dropped);
+    notify_deleted(cx, key, deleted.len() as u64);
     Ok(Outcome::Reply)
+}
+
+/// Says that entries were deleted, if any were.
+pub(super) fn notify_deleted(cx: &mut Context<'_>, key: &[u8], entries: u64) {
+    if entries > 0 {
+        cx.notify(KeyspaceEvents::STREAM, "xdel", key);
+    }
 }
 
 /// `[KEEPREF | DELREF | ACKED] IDS numids id [id ...]`: which entries, and what becomes of their references.

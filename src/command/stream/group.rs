@@ -1,12 +1,13 @@
 //! Consumer groups: making and moving them, and telling them what became of an entry.
 
 use super::arguments::{loose_id, no_such_group, strict_id};
-use super::delete::{Selection, answer, log_deletions};
+use super::delete::{Selection, answer, log_deletions, notify_deleted};
 use super::log::{Position, entries_read_text, log_acks, log_consumer};
 use super::settings::{log_new_window, new_window};
 use crate::command::arguments::{integer, is};
 use crate::command::entry::{Access, Command, Flags, Group, KeySpec};
 use crate::command::{Context, Outcome};
+use crate::config::KeyspaceEvents;
 use crate::error::Error;
 use crate::keyspace::stream::{Deletion, GroupId, NewGroup, PendingEntry, Stream, StreamId};
 use crate::number;
@@ -54,7 +55,9 @@ fn xgroup_create(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error>
     cx.log(if is_new { &record } else { &record[..7] });
     if is_new {
         log_new_window(&mut cx.effects.records, db, &args[2], window);
+        cx.notify(KeyspaceEvents::NEW, "new", &args[2]);
     }
+    cx.notify(KeyspaceEvents::STREAM, "xgroup-create", &args[2]);
     Ok(cx.reply.ok().into())
 }
 
@@ -75,6 +78,7 @@ fn xgroup_setid(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> 
     stream.set_group(group, NewGroup { last_delivered, entries_read });
     let position = Position::of(stream.group(group));
     position.log(cx, &args[2], &args[3]);
+    cx.notify(KeyspaceEvents::STREAM, "xgroup-setid", &args[2]);
     Ok(cx.reply.ok().into())
 }
 
@@ -83,6 +87,7 @@ fn xgroup_destroy(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error
     let destroyed = stream.destroy_group(&args[3]);
     if destroyed {
         cx.log_request(args);
+        cx.notify(KeyspaceEvents::STREAM, "xgroup-destroy", &args[2]);
     }
     Ok(cx.reply.integer(i64::from(destroyed)).into())
 }
@@ -93,8 +98,14 @@ fn xgroup_createconsumer(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome
     let created = stream.group_mut(group).create_consumer(&args[4], now_ms).is_some();
     if created {
         log_consumer(cx, &args[2], &args[3], &args[4]);
+        notify_consumer(cx, &args[2]);
     }
     Ok(cx.reply.integer(i64::from(created)).into())
+}
+
+/// Says that a group has a new consumer.
+pub(super) fn notify_consumer(cx: &mut Context<'_>, key: &[u8]) {
+    cx.notify(KeyspaceEvents::STREAM, "xgroup-createconsumer", key);
 }
 
 fn xgroup_delconsumer(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
@@ -102,6 +113,7 @@ fn xgroup_delconsumer(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, E
     let dropped = stream.group_mut(group).delete_consumer(&args[4]);
     if dropped.is_some() {
         cx.log_request(args);
+        cx.notify(KeyspaceEvents::STREAM, "xgroup-delconsumer", &args[2]);
     }
     Ok(cx.reply.count(dropped.unwrap_or(0)).into())
 }
@@ -187,7 +199,10 @@ fn xgroup_help(cx: &mut Context<'_>, _: Args<'_>) -> Result<Outcome, Error> {
 
 fn xack(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
     let (key, group) = (&args[1], &args[2]);
-    let Some(stream) = cx.keys.stream_mut(key)? else { return Ok(cx.reply.integer(0).into()) };
+    let Some(stream) = cx.keys.stream_mut(key)? else {
+        cx.notify_miss(key);
+        return Ok(cx.reply.integer(0).into());
+    };
     let Some(at) = stream.group_id(group) else { return Ok(cx.reply.integer(0).into()) };
     let group_mut = stream.group_mut(at);
     let mut acked = ids(args.tail(3))?;
@@ -205,12 +220,15 @@ fn xackdel(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
     let (key, group) = (&args[1], &args[2]);
     // A key of another type is told before any mistake in the options, which are told before a missing group.
     let at = cx.keys.stream(key)?.and_then(|stream| stream.group_id(group));
+    if !cx.keys.contains(key) {
+        cx.notify_miss(key);
+    }
     let selection = Selection::parse(args, 3)?;
     let db = cx.keys.db();
     let stream = cx.keys.stream_mut(key)?;
     let (Some(stream), Some(at)) = (stream, at) else { return Ok(selection.answer_not_found(cx.reply)) };
     let ids = selection.ids()?;
-    let (mut acked, mut deleted) = (Vec::new(), Vec::new());
+    let (mut acked, mut deleted, len) = (Vec::new(), Vec::new(), stream.len());
     cx.reply.array(ids.len());
     for id in ids {
         let deletion = stream.ack_delete(at, id, selection.references, &mut acked);
@@ -223,6 +241,9 @@ fn xackdel(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
         answer(cx.reply, deletion);
     }
     log_deletions(&mut cx.effects.records, db, key, stream, &deleted, &acked);
+    // Some may have been pending and gone from the stream already.
+    let gone = len - stream.len();
+    notify_deleted(cx, key, gone);
     Ok(Outcome::Reply)
 }
 

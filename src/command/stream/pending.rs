@@ -2,7 +2,7 @@
 
 use super::arguments::{interval_end, interval_start, strict_id};
 use super::entry::write_entry;
-use super::group::{DELIVERIES_MAX, existing_group};
+use super::group::{DELIVERIES_MAX, existing_group, notify_consumer};
 use super::log::{Claims, Position, log_acks, log_consumer};
 use crate::command::arguments::{integer, is};
 use crate::command::entry::{Access, Command, Flags, Group, KeySpec};
@@ -188,8 +188,11 @@ fn xclaim(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
 
     log_acks(cx, key, group, &gone);
     claims.log(cx, key, group, consumer, time_ms);
-    if created && claims.is_empty() {
-        log_consumer(cx, key, group, consumer);
+    if created {
+        if claims.is_empty() {
+            log_consumer(cx, key, group, consumer);
+        }
+        notify_consumer(cx, key);
     }
     if let Some(position) = position {
         position.log(cx, key, group);
@@ -313,6 +316,9 @@ fn xautoclaim(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
     /// How many pending entries are looked at for each one that may be claimed.
     const LOOKED_AT: u64 = 10;
     let (key, group, consumer) = (&args[1], &args[2], &args[3]);
+    if !cx.keys.contains(key) {
+        cx.notify_miss(key);
+    }
     let idle_ms_min = min_idle(&args[4], "XAUTOCLAIM")?;
     let start = interval_start(&args[5])?;
     let (count, just_id) = parse_sweep(args.tail(6))?;
@@ -365,8 +371,11 @@ fn xautoclaim(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
 
     log_acks(cx, key, group, &gone);
     claims.log(cx, key, group, consumer, now_ms);
-    if created && claims.is_empty() {
-        log_consumer(cx, key, group, consumer);
+    if created {
+        if claims.is_empty() {
+            log_consumer(cx, key, group, consumer);
+        }
+        notify_consumer(cx, key);
     }
     Ok(Outcome::Reply)
 }

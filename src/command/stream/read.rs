@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::arguments::strict_id;
 use super::entry::{write_entry, write_fields};
-use super::group::DELIVERIES_MAX;
+use super::group::{DELIVERIES_MAX, notify_consumer};
 use super::log::{Claims, Position, log_consumer};
 use super::pending::{delivered_again, idle_ms};
 use crate::command::arguments::{integer, is, timeout_ms};
@@ -27,8 +27,9 @@ fn xread(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
         if answer.is_full(cx.reply) {
             break;
         }
-        if let Some(stream) = cx.keys.stream(key)? {
-            read(&mut answer, cx.reply, key, stream, *start);
+        match cx.keys.stream(key)? {
+            Some(stream) => read(&mut answer, cx.reply, key, stream, *start),
+            None => cx.notify_miss(key),
         }
     }
     if answer.finish(cx.reply) {
@@ -152,8 +153,11 @@ fn deliver(
     // In this order: in a group that was set back, what was claimed can be new as well.
     claims.log(cx, key, reader.group, reader.consumer, now_ms);
     news.log(cx, key, reader.group, reader.consumer, now_ms);
-    if is_new && !keeps_any {
-        log_consumer(cx, key, reader.group, reader.consumer);
+    if is_new {
+        if !keeps_any {
+            log_consumer(cx, key, reader.group, reader.consumer);
+        }
+        notify_consumer(cx, key);
     }
     if let Some(position) = position {
         position.log(cx, key, reader.group);
@@ -254,6 +258,7 @@ fn read_again(
     }
     if is_new {
         log_consumer(cx, key, reader.group, reader.consumer);
+        notify_consumer(cx, key);
     }
     Ok(())
 }
@@ -467,12 +472,15 @@ impl<'a> Request<'a> {
 
     /// Where to begin in each stream. Everything that can be wrong with the streams is found here, before anything
     /// is changed.
-    fn starts(&self, cx: &Context<'_>) -> Result<Vec<Start>, Error> {
+    fn starts(&self, cx: &mut Context<'_>) -> Result<Vec<Start>, Error> {
         let ids = self.args.tail(self.first + self.streams).iter();
         self.keys().zip(ids).map(|(key, id)| self.start(cx, key, id)).collect()
     }
 
-    fn start(&self, cx: &Context<'_>, key: &[u8], id: &[u8]) -> Result<Start, Error> {
+    fn start(&self, cx: &mut Context<'_>, key: &[u8], id: &[u8]) -> Result<Start, Error> {
+        if cx.keys.stream(key)?.is_none() {
+            cx.notify_miss(key);
+        }
         let stream = cx.keys.stream(key)?;
         if let Some(reader) = self.reader {
             stream_and_group(stream, key, reader.group)?;

@@ -13,7 +13,7 @@ use crate::aof::record::Records;
 use crate::command::arguments::{integer, is};
 use crate::command::entry::{Access, Command, Flags, Group, KeySpec};
 use crate::command::{Context, Outcome};
-use crate::config::Settings;
+use crate::config::{KeyspaceEvents, Settings};
 use crate::error::Error;
 use crate::keyspace::stream::{IdmpConfig, SetId, SetIdError, StreamId};
 use crate::number;
@@ -70,6 +70,7 @@ fn xsetid(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
         record.extend([&b"MAXDELETEDID"[..], id]);
     }
     cx.log(&record);
+    cx.notify(KeyspaceEvents::STREAM, "xsetid", key);
     Ok(cx.reply.ok().into())
 }
 

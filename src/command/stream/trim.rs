@@ -9,7 +9,7 @@ use crate::aof::record::Records;
 use crate::command::arguments::{integer, is};
 use crate::command::entry::{Access, Command, Flags, Group, KeySpec};
 use crate::command::{Context, Outcome};
-use crate::config::Settings;
+use crate::config::{KeyspaceEvents, Settings};
 use crate::error::Error;
 use crate::keyspace::stream::{Limits, References, Stream, Trim, TrimTo, Trimmed};
 use crate::resp::Args;
@@ -35,6 +35,9 @@ fn xtrim(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
         records.push(db, &[b"XTRIM", key, b"MAXLEN", itoa::Buffer::new().format(left).as_bytes()]);
     }
     trimmed.log_rest(records, db, key, stream);
+    if trimmed.deleted > 0 {
+        cx.notify(KeyspaceEvents::STREAM, "xtrim", key);
+    }
     Ok(cx.reply.integer(trimmed.deleted.cast_signed()).into())
 }
 
