@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
+use parking_lot::Mutex;
+
 use crate::config::Config;
 use crate::error::Error;
 use crate::metrics::Metrics;
@@ -28,6 +30,10 @@ pub struct Server {
     pub loading: AtomicBool,
     /// Whether the disk has no room for what producers would add.
     pub disk_full: AtomicBool,
+    /// Whether more memory is in use than `maxmemory` allows.
+    pub memory_full: AtomicBool,
+    /// Whether `CLIENT PAUSE` holds requests back.
+    pub pause: Pause,
     /// Whether keys are removed when their time has come though nobody asks for them (`DEBUG SET-ACTIVE-EXPIRE`).
     pub active_expire: AtomicBool,
     /// What only the shell can see.
@@ -44,6 +50,8 @@ impl Server {
             clients: Clients::default(),
             loading: AtomicBool::new(true),
             disk_full: AtomicBool::new(false),
+            memory_full: AtomicBool::new(false),
+            pause: Pause::default(),
             active_expire: AtomicBool::new(true),
             vitals: VitalSigns::default(),
         }
@@ -54,10 +62,72 @@ impl Server {
     /// # Errors
     /// The reply for the producer that must wait.
     pub fn may_grow(&self) -> Result<(), Error> {
+        if self.memory_full.load(Relaxed) {
+            return Err(Error::OUT_OF_MEMORY);
+        }
         if self.disk_full.load(Relaxed) {
             return Err(Error::DISK_FULL);
         }
         Ok(())
+    }
+
+    /// Holds the bytes of memory in use against `maxmemory`. The shell looks a few times a second, and more often
+    /// while much comes in; so does whoever changes the setting.
+    pub fn judge_memory(&self, used: u64) {
+        let max = self.config.settings().maxmemory;
+        self.memory_full.store(max > 0 && used > max, Relaxed);
+    }
+}
+
+/// `CLIENT PAUSE`: requests wait, all of them or those that may change data.
+#[derive(Debug, Default)]
+pub struct Pause {
+    /// Whether to look at the rest; one load for each request.
+    on: AtomicBool,
+    state: Mutex<PauseState>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct PauseState {
+    all: bool,
+    until_ms: i64,
+}
+
+impl Pause {
+    /// Begins a pause or makes the one under way longer and stricter, never shorter or milder. `until_ms` is
+    /// milliseconds since the Unix epoch, as is the time now.
+    pub fn begin(&self, all: bool, until_ms: i64, now_ms: i64) {
+        let mut state = self.state.lock();
+        let before = if state.until_ms > now_ms { *state } else { PauseState::default() };
+        *state = PauseState { all: all || before.all, until_ms: until_ms.max(before.until_ms) };
+        self.on.store(true, Relaxed);
+    }
+
+    /// Ends it.
+    pub fn end(&self) {
+        let mut state = self.state.lock();
+        *state = PauseState::default();
+        self.on.store(false, Relaxed);
+    }
+
+    /// Whether there may be one.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.on.load(Relaxed)
+    }
+
+    /// When the pause ends that holds back such a request: milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn holds_until(&self, may_write: bool, now_ms: i64) -> Option<i64> {
+        if !self.is_on() {
+            return None;
+        }
+        let state = self.state.lock();
+        if state.until_ms <= now_ms {
+            self.on.store(false, Relaxed);
+            return None;
+        }
+        (state.all || may_write).then_some(state.until_ms)
     }
 }
 

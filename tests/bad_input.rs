@@ -258,10 +258,33 @@ fn who_vanishes_while_waiting_takes_nothing_with_it() {
 }
 
 #[test]
-#[ignore = "a waiting client that has sent more than the server takes in ahead is not noticed to be gone"]
 fn who_vanishes_while_waiting_with_megabytes_behind_takes_nothing_with_it() {
     let _alone = alone();
-    vanish_while_waiting(&[encode(&["SET", "ran", "1"]).repeat(100_000)]);
+    let request = encode(&["SET", "ran", "1"]);
+    vanish_while_waiting(&[request.repeat(100_000), request.repeat(1_200_000 / request.len())]);
+}
+
+#[test]
+fn who_says_goodbye_while_waiting_takes_nothing_with_it() {
+    let _alone = alone();
+    // As much as the server does not read any more, but its system takes: the goodbye comes behind all of it.
+    let server = Server::start(Program::Millstream);
+    let mut client = server.connect();
+    let before = server.resident_bytes();
+    let request = encode(&["SET", "ran", "1"]);
+    for (round, length) in [0, 1000, 1_100_000, 1_200_000].into_iter().enumerate() {
+        let queue = format!("queue:{round}");
+        let mut waiting = server.connect();
+        waiting.send(&["BLPOP", &queue, "0"]);
+        waiting.send_bytes(&request.repeat(length / request.len())).expect("the system takes it");
+        thread::sleep(Duration::from_millis(100));
+        drop(waiting);
+        thread::sleep(Duration::from_millis(200));
+        client.call(&["RPUSH", &queue, "m"]);
+        assert_eq!(client.call(&["LLEN", &queue]), Reply::Integer(1), "{length} bytes were behind the wait");
+        assert_eq!(client.run("EXISTS ran"), Reply::Integer(0), "what was behind the wait was run");
+    }
+    assert_bounded(&server, before, 16);
 }
 
 /// A client waits for each queue, sends what is given behind the wait, and is gone before a message comes.

@@ -18,6 +18,8 @@ pub enum Action {
     Close,
     /// Close another connection now.
     Kill(u64),
+    /// Let requests run that were held back: `CLIENT PAUSE` is over.
+    Unpause,
     /// Stop the server in an orderly way.
     Shutdown,
     /// Occupy the loop for so many milliseconds (`DEBUG SLEEP`).

@@ -78,6 +78,9 @@ bitflags! {
         const WHOLE = 1 << 24;
         /// Runs at once inside `MULTI` instead of being queued. Not a flag of Redis.
         const IMMEDIATE = 1 << 25;
+        /// Takes away what it adds, or adds what consumers cannot work without: allowed though [`Flags::DENYOOM`]
+        /// says that data grows. Not a flag of Redis.
+        const DRAINS = 1 << 28;
     }
 }
 
@@ -212,6 +215,12 @@ impl Access {
 }
 
 impl Flags {
+    /// Whether the command is refused while there is no room for more data.
+    #[must_use]
+    pub fn grow(self) -> bool {
+        self.intersection(Flags::DENYOOM.union(Flags::DRAINS)) == Flags::DENYOOM
+    }
+
     /// The names in `COMMAND INFO`, in its order; what Redis does not have is left out.
     pub fn names(self) -> impl Iterator<Item = &'static str> + Clone {
         const NAMES: [(Flags, &str); 16] = [

@@ -1,6 +1,4 @@
-//! `client-output-buffer-limit`: how many bytes of replies a client may leave unread.
-//!
-//! Enforcing it is not done here.
+//! `client-output-buffer-limit`: how many bytes of replies a client may leave unread. Connections enforce it.
 
 use super::memory::parse_memory;
 use super::value::{Kind, Setting};
@@ -28,6 +26,15 @@ pub struct OutputLimits {
 }
 
 impl OutputLimits {
+    /// The smallest number of bytes that any class is limited to.
+    pub fn lowest(&self) -> Option<u64> {
+        [self.normal, self.replica, self.pubsub]
+            .into_iter()
+            .flat_map(|limit| [limit.hard_bytes, limit.soft_bytes])
+            .filter(|bytes| *bytes > 0)
+            .min()
+    }
+
     fn class(&mut self, name: &str) -> Option<&mut OutputLimit> {
         match name.to_ascii_lowercase().as_str() {
             "normal" => Some(&mut self.normal),

@@ -223,7 +223,7 @@ options! {
     Limits {
         /// Greatest number of clients connected at once.
         "maxclients" maxclients: u32 = "10000", integer(1, u32::MAX as i64), AnyTime;
-        /// Not enforced yet: memory beyond which commands that add data are refused; 0 sets no bound. Nothing is ever evicted.
+        /// Memory beyond which commands that add data are refused; consumers go on, nothing is ever evicted. 0 sets no bound.
         "maxmemory" maxmemory: u64 = "0", MEMORY, AnyTime;
         /// What happens at `maxmemory`: always `noeviction`.
         "maxmemory-policy" maxmemory_policy: Fixed = "noeviction", Kind::Only {
@@ -234,8 +234,8 @@ options! {
             word: "noeviction",
             why: "Millstream never evicts messages: only 'noeviction' is accepted",
         }, AnyTime;
-        /// Not enforced yet, a client that does not read is not read from: bytes of replies it may leave unread, by class (normal, replica, pubsub): at once, and for so
-        /// many seconds.
+        /// Bytes of replies a client may leave unread before it is disconnected, by class (normal, replica, pubsub): at once, and for so
+        /// many seconds on end; 0 sets no bound. Long before that its requests are not read any more.
         "client-output-buffer-limit" client_output_buffer_limit: OutputLimits =
             "normal 1gb 256mb 60 replica 256mb 64mb 60 pubsub 32mb 8mb 60", Kind::OutputLimits, AnyTime;
         /// Bytes of one request a client may send before it is disconnected.

@@ -11,10 +11,11 @@ use ahash::RandomState;
 use tokio::sync::Notify;
 
 use super::clock::Clock;
-use super::connection::Connection;
+use super::connection::{Connection, OUTPUT_HIGH};
 use super::journal::LogJournal;
 use super::mailbox::{Mailbox, Message};
 use super::socket::{self, Accepted};
+use super::vitals::used_memory;
 use crate::aof::{Commit, LogFailed, Policy};
 use crate::command::{Action, Effects};
 use crate::config::Settings;
@@ -75,12 +76,23 @@ pub struct EventLoop {
     pub(super) metrics: LoopMetrics,
     random: Cell<u64>,
     settings: RefCell<(u64, Arc<Settings>)>,
+    /// Bytes of unsent replies beyond which a client's requests wait and its limits are looked at: below every
+    /// limit, so that who reads its replies does not meet one by asking for much at once.
+    pub(super) output_high: Cell<usize>,
+    /// How many connections are above their soft limit.
+    pub(super) over_soft: Cell<usize>,
+    /// Bytes read since the memory in use was looked at.
+    taken_in: Cell<usize>,
     /// Where sockets are read into; shared by all connections, so that an idle one needs no buffer.
     pub(super) scratch: RefCell<Box<[u8]>>,
 }
 
 /// Bytes read from a socket at once.
 const SCRATCH: usize = 64 * 1024;
+
+/// Bytes read from sockets after which the memory in use is looked at again, housekeeping or not: by how much, for
+/// each loop, `maxmemory` may be passed before producers are refused.
+const MEMORY_STEP: usize = 8 * 1024 * 1024;
 
 /// How often the loop looks after what happens without requests: keys that expire, the log's last block.
 const HOUSEKEEPING: Duration = Duration::from_millis(100);
@@ -102,6 +114,9 @@ impl EventLoop {
             effects: RefCell::default(),
             metrics,
             random: Cell::new(random | 1),
+            output_high: Cell::new(output_high(&settings.1)),
+            over_soft: Cell::new(0),
+            taken_in: Cell::new(0),
             settings: RefCell::new(settings),
             scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
         })
@@ -116,6 +131,7 @@ impl EventLoop {
                     Message::Connection(accepted) => self.adopt(accepted),
                     Message::Woken { client, wake, lsn } => self.wake(client, wake, lsn),
                     Message::Kill(client) => self.kill(client),
+                    Message::Unpaused => self.connections.borrow().values().for_each(|c| c.unpause()),
                     Message::Committed => self.schedule_flush(),
                     Message::Stop => {
                         housekeeper.abort();
@@ -132,6 +148,19 @@ impl EventLoop {
         Arc::clone(&self.settings.borrow().1)
     }
 
+    /// Counts what has been read; after enough of it, looks at the memory in use.
+    pub(super) fn took_in(&self, bytes: usize) {
+        self.taken_in.set(self.taken_in.get() + bytes);
+        if self.taken_in.get() >= MEMORY_STEP {
+            self.look_at_memory();
+        }
+    }
+
+    fn look_at_memory(&self) {
+        self.taken_in.set(0);
+        self.shell.engine.server.judge_memory(used_memory());
+    }
+
     /// Acts on changed settings: one atomic load where there are none. Whoever has changed them has not been told
     /// yet, so finds them in force.
     fn renew_settings(self: &Rc<EventLoop>) {
@@ -140,6 +169,7 @@ impl EventLoop {
             return;
         }
         *self.settings.borrow_mut() = (config.generation(), config.settings());
+        self.output_high.set(output_high(&self.settings()));
         let policy = Policy::from(self.settings().appendfsync);
         let Some(log) = self.shell.journal.log().filter(|log| log.policy() != policy) else { return };
         if let Err(failed) = log.set_policy(policy) {
@@ -190,6 +220,9 @@ impl EventLoop {
                 if let Some(client) = self.shell.engine.server.clients.get(*id) {
                     self.shell.mailboxes[usize::from(client.home)].send(Message::Kill(*id));
                 }
+            }
+            Action::Unpause => {
+                self.shell.mailboxes.iter().for_each(|mailbox| mailbox.send(Message::Unpaused));
             }
             Action::Shutdown => self.shell.stop(),
             #[expect(clippy::disallowed_methods, reason = "DEBUG SLEEP is asked to stop the loop")]
@@ -324,6 +357,7 @@ impl EventLoop {
             round = round.wrapping_add(1);
             if round.is_multiple_of(10) {
                 self.drop_idle_connections();
+                self.cut_off_slow_readers();
             }
             let Some(log) = self.shell.journal.log() else { continue };
             if log.released() < self.owed.get() {
@@ -334,7 +368,9 @@ impl EventLoop {
             }
             let server = &self.shell.engine.server;
             server.metrics.sample(self.clock.now_ms().unsigned_abs());
-            if server.active_expire.load(Relaxed) {
+            self.look_at_memory();
+            let is_paused = server.pause.holds_until(true, self.clock.now_ms()).is_some();
+            if server.active_expire.load(Relaxed) && !is_paused {
                 for shard in 0..crate::keyspace::SHARDS {
                     self.turn(|turn| turn.expire(shard));
                 }
@@ -364,6 +400,13 @@ impl EventLoop {
         }
     }
 
+    /// Ends connections that have been above their soft limit for too long.
+    fn cut_off_slow_readers(&self) {
+        if self.over_soft.get() > 0 {
+            self.connections.borrow().values().for_each(|connection| connection.check_soft_limit(self));
+        }
+    }
+
     /// Sends what has been said, so far as clients take it within a second, with the log committed.
     async fn drain(self: &Rc<EventLoop>) {
         for _ in 0..100 {
@@ -377,4 +420,9 @@ impl EventLoop {
         }
         self.connections.borrow_mut().clear();
     }
+}
+
+fn output_high(settings: &Settings) -> usize {
+    let lowest = settings.client_output_buffer_limit.lowest();
+    lowest.map_or(OUTPUT_HIGH, |bytes| OUTPUT_HIGH.min(usize::try_from(bytes / 2).unwrap_or(usize::MAX)))
 }

@@ -52,6 +52,11 @@ pub fn vitals(
 
 const KIB: u64 = 1024;
 
+/// Bytes of main memory that the program's own data take, free memory that the allocator keeps included.
+pub(super) fn used_memory() -> u64 {
+    field(&file("/proc/self/status"), "RssAnon:").unwrap_or(0) * KIB
+}
+
 fn file(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }

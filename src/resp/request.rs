@@ -137,6 +137,12 @@ impl RequestParser {
         done
     }
 
+    /// Takes the last request back: the next one is the same again.
+    pub fn step_back(&mut self) {
+        debug_assert_eq!(self.missing, 0, "there was a whole request");
+        self.position = self.start;
+    }
+
     /// Bytes worth making room for beyond `buffered`: what the argument under way still needs, but beyond a
     /// mebibyte no more than has come already.
     #[must_use]
