@@ -213,6 +213,9 @@ options! {
         /// Start of the names of the log's files.
         "appendfilename" appendfilename: String = "appendonly.aof",
             Kind::Name { option: "appendfilename", what: "filename" }, AtStart;
+        /// Room on the disk, an eighth of it at most, that is kept for consumers: when the disk is full producers are refused and what consumers
+        /// do goes there; 0 keeps none.
+        "disk-reserve" disk_reserve: u64 = "16mb", MEMORY, AtStart;
         /// Cut off a last log block that a crash left half-written, and start; with `no`, refuse to start.
         "aof-load-truncated" aof_load_truncated: bool = "yes", YES_NO, AnyTime;
         /// Not enforced yet: rewrite the log when it has grown by this many percent since the last time; 0 never does.

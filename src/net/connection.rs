@@ -40,6 +40,8 @@ const STRANGER_INPUT: usize = 40 * 1024;
 const STRANGER_OUTPUT: usize = 8 * 1024;
 /// Bytes taken in from a client that waits: enough for what is pipelined behind the wait.
 const INPUT_WAITING: usize = 1024 * 1024;
+/// Bytes sent in one tick before others get their turn, more or less.
+const SEND_MAX: usize = 512 * 1024;
 /// Buffer memory kept from request to request.
 const KEEP: usize = 16 * 1024;
 
@@ -91,6 +93,8 @@ enum Pause {
     NeedsOutput,
     /// A request waits.
     Waits,
+    /// The disk must take what is to be logged first.
+    NeedsLog,
     /// `CLIENT PAUSE` holds the next request back until then, milliseconds since the Unix epoch.
     Paused(i64),
     /// The connection is to end.
@@ -172,6 +176,13 @@ impl Connection {
                     Waited::Ended => self.run_buffered(event_loop),
                     Waited::Gone => return Ok(()),
                 },
+                Pause::NeedsLog => {
+                    event_loop.hold_back(Rc::clone(self));
+                    while event_loop.is_log_behind() && !self.killed.get() {
+                        self.nudge.taken().await;
+                    }
+                    self.run_buffered(event_loop)
+                }
                 Pause::Paused(until_ms) => match self.wait_for_unpause(until_ms, source, event_loop).await? {
                     Waited::Ended => self.run_buffered(event_loop),
                     Waited::Gone => return Ok(()),
@@ -241,6 +252,10 @@ impl Connection {
         let state = &mut *borrowed;
         if state.closing {
             return Pause::Closes;
+        }
+        if event_loop.is_log_behind() {
+            state.input.extend_from_slice(fresh.unwrap_or_default());
+            return Pause::NeedsLog;
         }
         let bulk_max = event_loop.settings().proto_max_bulk_len;
         let output_high = state.output_high(event_loop);
@@ -383,7 +398,7 @@ impl Connection {
     }
 
     /// Lets a request be tried that was held back.
-    pub(super) fn unpause(&self) {
+    pub(super) fn look_again(&self) {
         self.nudge.give();
     }
 
@@ -481,7 +496,7 @@ impl Connection {
         // Who waits for the client to take replies looks again after every piece.
         let is_waited_for = state.replies.len() > state.output_high(event_loop);
         let mut written = 0;
-        while written < free {
+        while written < free.min(SEND_MAX) {
             match self.socket.try_write(&state.replies.as_bytes()[written..free]) {
                 Ok(0) => break,
                 Ok(sent) => written += sent,
@@ -518,6 +533,10 @@ impl Connection {
         state.sent_bytes(written);
         if state.over_soft_since.is_some() {
             self.check_owed(event_loop, state);
+        }
+        if written < free {
+            // The rest is for the next tick: others have theirs first.
+            event_loop.schedule_flush();
         }
         let done = state.replies.is_empty();
         state.sending = !done;

@@ -83,12 +83,17 @@ pub struct EventLoop {
     pub(super) over_soft: Cell<usize>,
     /// Bytes read since the memory in use was looked at.
     taken_in: Cell<usize>,
+    /// Connections whose requests wait for the log to catch up; each at most once.
+    held_back: RefCell<Vec<Rc<Connection>>>,
     /// Where sockets are read into; shared by all connections, so that an idle one needs no buffer.
     pub(super) scratch: RefCell<Box<[u8]>>,
 }
 
 /// Bytes read from a socket at once.
 const SCRATCH: usize = 64 * 1024;
+
+/// Bytes that wait to be written to the log beyond which no further request is run: what a slow disk may cost.
+const PENDING_MAX: u64 = 64 * 1024 * 1024;
 
 /// Bytes read from sockets after which the memory in use is looked at again, housekeeping or not: by how much, for
 /// each loop, `maxmemory` may be passed before producers are refused.
@@ -117,6 +122,7 @@ impl EventLoop {
             output_high: Cell::new(output_high(&settings.1)),
             over_soft: Cell::new(0),
             taken_in: Cell::new(0),
+            held_back: RefCell::default(),
             settings: RefCell::new(settings),
             scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
         })
@@ -131,7 +137,7 @@ impl EventLoop {
                     Message::Connection(accepted) => self.adopt(accepted),
                     Message::Woken { client, wake, lsn } => self.wake(client, wake, lsn),
                     Message::Kill(client) => self.kill(client),
-                    Message::Unpaused => self.connections.borrow().values().for_each(|c| c.unpause()),
+                    Message::Unpaused => self.connections.borrow().values().for_each(|c| c.look_again()),
                     Message::Committed => self.schedule_flush(),
                     Message::Stop => {
                         housekeeper.abort();
@@ -269,6 +275,7 @@ impl EventLoop {
                 self.unsent.borrow_mut().push(connection);
             }
         }
+        self.let_go();
     }
 
     /// Commits the log, unless another loop is at it: then that one tells us when it is done, and what it left
@@ -281,27 +288,56 @@ impl EventLoop {
 
     /// Sees to everything that a commit of this loop means, for all loops.
     fn settle(self: &Rc<EventLoop>, committed: Result<Commit, LogFailed>) {
-        let Shell { engine, mailboxes, .. } = &*self.shell;
-        let server = &engine.server;
+        let mailboxes = &self.shell.mailboxes;
         match committed {
             Ok(Commit::Done { more, .. }) => {
-                server.disk_full.store(false, Relaxed);
+                self.look_at_disk();
                 if more {
                     self.schedule_flush();
                 }
                 let others = mailboxes.iter().enumerate().filter(|(home, _)| *home != self.home);
                 others.for_each(|(_, mailbox)| mailbox.committed());
             }
-            Ok(Commit::DiskFull) => {
-                if !server.disk_full.swap(true, Relaxed) {
-                    tracing::error!(
-                        "the disk is full: producers are refused, replies wait until there is room"
-                    );
-                }
-            }
+            Ok(Commit::DiskFull) => self.look_at_disk(),
             // Idle means that nothing is left to be written; what was may be on its way to the disk.
             Ok(Commit::Idle | Commit::InProgress) => {}
             Err(failed) => (self.shell.on_log_failure)(&failed),
+        }
+    }
+
+    /// Refuses producers while the disk is full, and says so when that begins and ends.
+    fn look_at_disk(&self) {
+        let Some(log) = self.shell.journal.log() else { return };
+        let (is_full, refused) = (log.is_disk_full(), &self.shell.engine.server.disk_full);
+        if refused.load(Relaxed) == is_full || refused.swap(is_full, Relaxed) == is_full {
+            return;
+        }
+        let reserve_bytes = log.status().reserve_bytes;
+        if is_full {
+            tracing::error!(
+                reserve_bytes,
+                "the disk is full: producers are refused, consumers have the reserve"
+            );
+        } else {
+            tracing::warn!(reserve_bytes, "the disk has room again: producers are let in");
+        }
+    }
+
+    /// Whether the log has more to write than the disk has taken for a while: no further request is run.
+    pub(super) fn is_log_behind(&self) -> bool {
+        self.shell.journal.log().is_some_and(|log| log.pending_bytes() > PENDING_MAX)
+    }
+
+    /// Has a connection nudged once the log is not behind any more.
+    pub(super) fn hold_back(&self, connection: Rc<Connection>) {
+        self.held_back.borrow_mut().push(connection);
+        self.shell.mailboxes[self.home].await_commit(true);
+    }
+
+    /// Nudges those who were held back, when the log is not behind any more.
+    fn let_go(&self) {
+        if !self.held_back.borrow().is_empty() && !self.is_log_behind() {
+            self.held_back.take().iter().for_each(|connection| connection.look_again());
         }
     }
 
@@ -360,6 +396,7 @@ impl EventLoop {
                 self.cut_off_slow_readers();
             }
             let Some(log) = self.shell.journal.log() else { continue };
+            self.let_go();
             if log.released() < self.owed.get() {
                 self.schedule_flush();
             }
@@ -369,6 +406,10 @@ impl EventLoop {
             let server = &self.shell.engine.server;
             server.metrics.sample(self.clock.now_ms().unsigned_abs());
             self.look_at_memory();
+            if log.is_disk_full() && round.is_multiple_of(5) {
+                log.restock();
+            }
+            self.look_at_disk();
             let is_paused = server.pause.holds_until(true, self.clock.now_ms()).is_some();
             if server.active_expire.load(Relaxed) && !is_paused {
                 for shard in 0..crate::keyspace::SHARDS {
