@@ -14,8 +14,8 @@ use super::clock::Clock;
 use super::connection::{Connection, OUTPUT_HIGH};
 use super::journal::LogJournal;
 use super::mailbox::{Mailbox, Message};
+use super::memory;
 use super::socket::{self, Accepted};
-use super::vitals::used_memory;
 use crate::aof::{Commit, LogFailed, Policy};
 use crate::command::{Action, Effects};
 use crate::config::Settings;
@@ -164,7 +164,7 @@ impl EventLoop {
 
     fn look_at_memory(&self) {
         self.taken_in.set(0);
-        self.shell.engine.server.judge_memory(used_memory());
+        self.shell.engine.server.judge_memory(memory::used());
     }
 
     /// Acts on changed settings: one atomic load where there are none. Whoever has changed them has not been told
@@ -397,6 +397,9 @@ impl EventLoop {
             }
             let Some(log) = self.shell.journal.log() else { continue };
             self.let_go();
+            if self.shell.engine.server.memory_full.load(Relaxed) && round.is_multiple_of(5) {
+                memory::tidy();
+            }
             if log.released() < self.owed.get() {
                 self.schedule_flush();
             }

@@ -50,14 +50,9 @@ pub fn vitals(
     }
 }
 
-const KIB: u64 = 1024;
+pub(super) const KIB: u64 = 1024;
 
-/// Bytes of main memory that the program's own data take, free memory that the allocator keeps included.
-pub(super) fn used_memory() -> u64 {
-    field(&file("/proc/self/status"), "RssAnon:").unwrap_or(0) * KIB
-}
-
-fn file(path: &str) -> String {
+pub(super) fn file(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }
 
@@ -67,7 +62,7 @@ fn system() -> String {
 }
 
 /// The number behind a name at the beginning of a line.
-fn field(text: &str, name: &str) -> Option<u64> {
+pub(super) fn field(text: &str, name: &str) -> Option<u64> {
     let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
     rest.split_whitespace().next()?.parse().ok()
 }
