@@ -207,6 +207,8 @@ pub struct LogStatus {
     pub base_size: u64,
     /// Bytes that are only in memory.
     pub pending_bytes: u64,
+    /// Bytes of room on the disk that are kept for consumers.
+    pub reserve_bytes: u64,
     /// Whether the last write went well.
     pub last_write_ok: bool,
     /// How many syncs there have been.

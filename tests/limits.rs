@@ -278,13 +278,13 @@ fn one_clients_appetite_does_not_starve_the_others() {
     let _alone = alone();
     let server = Server::start_with(Program::Millstream, &["--threads", "1", "--appendfsync", "no"]);
     let mut client = server.connect();
-    for _ in 0..50 {
+    for _ in 0..5 {
         let mut push = vec![b"RPUSH".to_vec(), b"long".to_vec()];
         push.resize(10_002, vec![b'm'; 100]);
         client.call(&push);
     }
-    // A pipeline of a million, read as fast as it comes; and a reply of 50 MB, again and again.
-    for (request, times) in [(encode(&["PING"]), 1_000_000), (encode(&["LRANGE", "long", "0", "-1"]), 10)] {
+    // A pipeline of a million, read as fast as it comes; and a reply of 5 MB, again and again.
+    for (request, times) in [(encode(&["PING"]), 1_000_000), (encode(&["LRANGE", "long", "0", "-1"]), 100)] {
         let greedy = server.connect();
         let (mut source, sink) = (greedy.stream(), greedy.stream().try_clone().expect("another handle"));
         let bystander = Bystander::start(&server);
@@ -375,7 +375,7 @@ fn a_slow_disk_costs_bounded_memory() {
         greedy.iter().map(|client| send_in_background(client, request.repeat(500))).collect();
     for _ in 0..10 {
         thread::sleep(Duration::from_millis(300));
-        assert_bounded(&server, before, 64 + 64);
+        assert_bounded(&server, before, 64 + 96);
     }
     assert!(senders.iter().any(|sender| !sender.is_finished()), "all of it was taken in");
     let _ = slow.kill();

@@ -53,6 +53,8 @@ pub(super) struct Connection {
     /// Wakes the connection's task when something happened to it that no socket tells.
     nudge: Nudge,
     killed: Cell<bool>,
+    /// Whether the loop will tell it when the log is not behind any more.
+    held_back: Cell<bool>,
 }
 
 #[derive(Debug)]
@@ -122,6 +124,7 @@ impl Connection {
             }),
             nudge: Nudge::default(),
             killed: Cell::new(false),
+            held_back: Cell::new(false),
         }
     }
 
@@ -177,8 +180,11 @@ impl Connection {
                     Waited::Gone => return Ok(()),
                 },
                 Pause::NeedsLog => {
-                    event_loop.hold_back(Rc::clone(self));
+                    // Others that were let go with it may have put the log behind again.
                     while event_loop.is_log_behind() && !self.killed.get() {
+                        if !self.held_back.replace(true) {
+                            event_loop.hold_back(Rc::clone(self));
+                        }
                         self.nudge.taken().await;
                     }
                     self.run_buffered(event_loop)
@@ -399,6 +405,12 @@ impl Connection {
 
     /// Lets a request be tried that was held back.
     pub(super) fn look_again(&self) {
+        self.nudge.give();
+    }
+
+    /// The same, when the log is not behind any more.
+    pub(super) fn let_go(&self) {
+        self.held_back.set(false);
         self.nudge.give();
     }
 

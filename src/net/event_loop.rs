@@ -337,7 +337,7 @@ impl EventLoop {
     /// Nudges those who were held back, when the log is not behind any more.
     fn let_go(&self) {
         if !self.held_back.borrow().is_empty() && !self.is_log_behind() {
-            self.held_back.take().iter().for_each(|connection| connection.look_again());
+            self.held_back.take().iter().for_each(|connection| connection.let_go());
         }
     }
 

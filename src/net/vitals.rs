@@ -86,6 +86,7 @@ fn log_status(log: &Log) -> LogStatus {
         size: status.size_bytes,
         base_size: status.base_size_bytes,
         pending_bytes: status.pending_bytes,
+        reserve_bytes: status.reserve_bytes,
         last_write_ok: !status.disk_full && status.failed.is_none(),
         fsyncs: status.syncs,
         last_fsync_us: microseconds(status.last_sync),
