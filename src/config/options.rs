@@ -562,6 +562,9 @@ mod tests {
             }
         }
         // Newer than 8.2.3, except for `threads` and `log-format`, which are our own.
-        assert_eq!(ours_only, ["stream-idmp-duration", "stream-idmp-maxsize", "threads", "log-format"]);
+        assert_eq!(
+            ours_only,
+            ["disk-reserve", "stream-idmp-duration", "stream-idmp-maxsize", "threads", "log-format"]
+        );
     }
 }

@@ -31,7 +31,7 @@ use crate::session::Session;
 /// Requests run in one turn before others get theirs.
 const BATCH: usize = 128;
 /// Bytes of unsent replies beyond which no further request is run, unless the loop's limits ask for less.
-pub(super) const OUTPUT_HIGH: usize = 256 * 1024;
+pub(super) const OUTPUT_HIGH: usize = 64 * 1024;
 /// What is read at once from a client that has not authenticated.
 const STRANGER_READ: usize = 8 * 1024;
 /// Bytes of one request that it may send: a password of the greatest length fits twice.

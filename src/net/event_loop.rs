@@ -397,7 +397,8 @@ impl EventLoop {
             }
             let Some(log) = self.shell.journal.log() else { continue };
             self.let_go();
-            if self.shell.engine.server.memory_full.load(Relaxed) && round.is_multiple_of(5) {
+            let is_urgent = self.shell.engine.server.memory_full.load(Relaxed);
+            if round.is_multiple_of(if is_urgent { 5 } else { 20 }) {
                 memory::tidy();
             }
             if log.released() < self.owed.get() {

@@ -9,8 +9,9 @@ pub(super) fn used() -> u64 {
 
 /// Has the allocator look through this thread's free memory and give old parts of it back to the system.
 ///
-/// It does so as it goes about its work, once in ten thousand allocations that are not small. Where memory is to be
-/// seen to be free, as at `maxmemory`, with producers refused and consumers only freeing, it is given that work.
+/// It does so as it goes about its work, once in ten thousand allocations that are not small. A loop that has none,
+/// because a crowd has left or because at `maxmemory` consumers only free, gives it that work: a quarter of a
+/// millisecond.
 pub(super) fn tidy() {
     for _ in 0..10_000 {
         drop(std::hint::black_box(Vec::<u8>::with_capacity(2048)));

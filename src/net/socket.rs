@@ -61,7 +61,7 @@ pub(super) fn register(raw: Raw, keepalive: Duration) -> io::Result<(ReadHalf, W
 
 /// The silence after which the peer of a waiting client is probed, and between the probes.
 const PROBE: Duration = Duration::from_secs(20);
-/// How long the peer of a waiting client may leave probes or replies unanswered.
+/// How long the peer of a client that has waited may leave probes unanswered, or take nothing of a reply.
 const UNANSWERED: Duration = Duration::from_secs(45);
 
 impl ReadHalf {
