@@ -103,11 +103,11 @@ impl Pause {
         self.on.store(true, Relaxed);
     }
 
-    /// Ends it.
-    pub fn end(&self) {
+    /// Ends it. Returns whether there was one.
+    pub fn end(&self) -> bool {
         let mut state = self.state.lock();
         *state = PauseState::default();
-        self.on.store(false, Relaxed);
+        self.on.swap(false, Relaxed)
     }
 
     /// Whether there may be one.
@@ -219,4 +219,25 @@ pub struct LogStatus {
     pub total_fsync_us: u64,
     /// When a reply may leave: `appendfsync` as it is in force.
     pub policy: &'static str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pause;
+
+    #[test]
+    fn a_pause_becomes_longer_and_stricter_and_ends() {
+        let pause = Pause::default();
+        assert!(!pause.is_on() && !pause.end());
+        pause.begin(false, 1000, 0);
+        assert_eq!((pause.holds_until(true, 0), pause.holds_until(false, 0)), (Some(1000), None));
+        pause.begin(true, 500, 0);
+        assert_eq!((pause.holds_until(true, 999), pause.holds_until(false, 999)), (Some(1000), Some(1000)));
+        assert_eq!((pause.holds_until(true, 1000), pause.is_on()), (None, false));
+        // One that is over makes the next neither longer nor stricter.
+        pause.begin(false, 1500, 1200);
+        assert_eq!((pause.holds_until(true, 1200), pause.holds_until(false, 1200)), (Some(1500), None));
+        assert!(pause.end());
+        assert_eq!(pause.holds_until(true, 1200), None);
+    }
 }

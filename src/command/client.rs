@@ -348,8 +348,9 @@ fn pause(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
 
 /// `CLIENT UNPAUSE`
 fn unpause(cx: &mut Context<'_>, _: Args<'_>) -> Result<Outcome, Error> {
-    cx.server.pause.end();
-    cx.effects.actions.push(Action::Unpause);
+    if cx.server.pause.end() {
+        cx.effects.actions.push(Action::Unpause);
+    }
     Ok(cx.reply.ok().into())
 }
 

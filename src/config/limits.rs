@@ -95,6 +95,17 @@ mod tests {
     }
 
     #[test]
+    fn the_lowest_limit_is_that_of_any_class() {
+        let lowest = |words: &str| {
+            let mut limits = OutputLimits::default();
+            limits.assign(&Kind::OutputLimits, &words.split_whitespace().collect::<Vec<_>>()).unwrap();
+            limits.lowest()
+        };
+        assert_eq!(lowest(""), None);
+        assert_eq!(lowest("normal 9 0 0 pubsub 8 7 60"), Some(7));
+    }
+
+    #[test]
     fn a_bad_class_changes_nothing() {
         let mut limits = OutputLimits::default();
         let words = ["normal", "1", "1", "1", "master", "1", "1", "1"];

@@ -256,7 +256,7 @@ impl Connection {
     ) -> Pause {
         let stopping = &event_loop.shell.stopping;
         let state = &mut *borrowed;
-        if state.closing {
+        if state.closing || self.killed.get() {
             return Pause::Closes;
         }
         if event_loop.is_log_behind() {

@@ -316,6 +316,21 @@ mod tests {
     }
 
     #[test]
+    fn a_request_that_is_taken_back_comes_again() {
+        for request in [&b"*2\r\n$4\r\nECHO\r\n$1\r\na\r\n"[..], b"ECHO \"a\"\r\n"] {
+            let buffer = [b"PING\r\n", request, b"\r\nPING\r\n"].concat();
+            let mut parser = RequestParser::default();
+            assert_eq!(parser.next(&buffer, LIMITS).unwrap().unwrap().len(), 1);
+            assert_eq!(&parser.next(&buffer, LIMITS).unwrap().unwrap()[1], b"a");
+            parser.step_back();
+            let done = parser.consumed();
+            assert_eq!(done, b"PING\r\n".len());
+            assert_eq!(&parser.next(&buffer[done..], LIMITS).unwrap().unwrap()[1], b"a");
+            assert_eq!(&parser.next(&buffer[done..], LIMITS).unwrap().unwrap()[0], b"PING");
+        }
+    }
+
+    #[test]
     fn announcements_take_no_memory() {
         let mut parser = RequestParser::default();
         let announced = b"*1048576\r\n$536870912\r\n";
