@@ -128,6 +128,7 @@ fn serve(settings: Settings, config_file: Option<&str>) -> Result<(), Failure> {
     tend_log(&shell).map_err(Failure::start)?;
     // Before the first command: from then on the end must be an orderly one.
     let signals = Signals::listen().map_err(Failure::start)?;
+    keep_reserve(&shell);
     shell.engine.server.loading.store(false, Relaxed);
     signals.wait(&shell).map_err(Failure::start)?;
     for thread in threads {
@@ -221,6 +222,15 @@ fn load(shell: &Shell, metrics: LoopMetrics) -> Result<(), Failure> {
         settings.appendfsync.word(),
     );
     Ok(())
+}
+
+/// Takes room on the disk for consumers.
+fn keep_reserve(shell: &Shell) {
+    let bytes = shell.engine.server.config.settings().disk_reserve;
+    let kept = shell.journal.log().map_or(Ok(()), |log| log.keep_reserve(bytes));
+    if let Err(error) = kept {
+        tracing::warn!(%error, "no room can be kept for consumers: if the disk is full, they wait as well");
+    }
 }
 
 /// The signals that end the process.

@@ -7,6 +7,8 @@ use std::sync::atomic::{
 };
 use std::sync::{Arc, OnceLock};
 
+use parking_lot::Mutex;
+
 use crate::config::{Config, KeyspaceEvents};
 use crate::error::Error;
 use crate::metrics::Metrics;
@@ -34,6 +36,10 @@ pub struct Server {
     pub loading: AtomicBool,
     /// Whether the disk has no room for what producers would add.
     pub disk_full: AtomicBool,
+    /// Whether more memory is in use than `maxmemory` allows.
+    pub memory_full: AtomicBool,
+    /// Whether `CLIENT PAUSE` holds requests back.
+    pub pause: Pause,
     /// Whether keys are removed when their time has come though nobody asks for them (`DEBUG SET-ACTIVE-EXPIRE`).
     pub active_expire: AtomicBool,
     /// Whether the log is being rewritten, and how that went.
@@ -56,6 +62,8 @@ impl Server {
             clients: Clients::default(),
             loading: AtomicBool::new(true),
             disk_full: AtomicBool::new(false),
+            memory_full: AtomicBool::new(false),
+            pause: Pause::default(),
             active_expire: AtomicBool::new(true),
             rewriting: Rewriting::default(),
             vitals: Asked::default(),
@@ -80,10 +88,72 @@ impl Server {
     /// # Errors
     /// The reply for the producer that must wait.
     pub fn may_grow(&self) -> Result<(), Error> {
+        if self.memory_full.load(Relaxed) {
+            return Err(Error::OUT_OF_MEMORY);
+        }
         if self.disk_full.load(Relaxed) {
             return Err(Error::DISK_FULL);
         }
         Ok(())
+    }
+
+    /// Holds the bytes of memory in use against `maxmemory`. The shell looks a few times a second, and more often
+    /// while much comes in; so does whoever changes the setting.
+    pub fn judge_memory(&self, used: u64) {
+        let max = self.config.settings().maxmemory;
+        self.memory_full.store(max > 0 && used > max, Relaxed);
+    }
+}
+
+/// `CLIENT PAUSE`: requests wait, all of them or those that may change data.
+#[derive(Debug, Default)]
+pub struct Pause {
+    /// Whether to look at the rest; one load for each request.
+    on: AtomicBool,
+    state: Mutex<PauseState>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct PauseState {
+    all: bool,
+    until_ms: i64,
+}
+
+impl Pause {
+    /// Begins a pause or makes the one under way longer and stricter, never shorter or milder. `until_ms` is
+    /// milliseconds since the Unix epoch, as is the time now.
+    pub fn begin(&self, all: bool, until_ms: i64, now_ms: i64) {
+        let mut state = self.state.lock();
+        let before = if state.until_ms > now_ms { *state } else { PauseState::default() };
+        *state = PauseState { all: all || before.all, until_ms: until_ms.max(before.until_ms) };
+        self.on.store(true, Relaxed);
+    }
+
+    /// Ends it. Returns whether there was one.
+    pub fn end(&self) -> bool {
+        let mut state = self.state.lock();
+        *state = PauseState::default();
+        self.on.swap(false, Relaxed)
+    }
+
+    /// Whether there may be one.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.on.load(Relaxed)
+    }
+
+    /// When the pause ends that holds back such a request: milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn holds_until(&self, may_write: bool, now_ms: i64) -> Option<i64> {
+        if !self.is_on() {
+            return None;
+        }
+        let state = self.state.lock();
+        if state.until_ms <= now_ms {
+            self.on.store(false, Relaxed);
+            return None;
+        }
+        (state.all || may_write).then_some(state.until_ms)
     }
 }
 
@@ -168,6 +238,8 @@ pub struct LogStatus {
     pub base_size: u64,
     /// Bytes that are only in memory.
     pub pending_bytes: u64,
+    /// Bytes of room on the disk that are kept for consumers.
+    pub reserve_bytes: u64,
     /// Whether the last write went well.
     pub last_write_ok: bool,
     /// How many syncs there have been.
@@ -308,4 +380,24 @@ pub struct Positions {
     pub durable: u64,
     /// Whether every reply waits for the disk: `appendfsync always`.
     pub always: bool,
+}
+#[cfg(test)]
+mod tests {
+    use super::Pause;
+
+    #[test]
+    fn a_pause_becomes_longer_and_stricter_and_ends() {
+        let pause = Pause::default();
+        assert!(!pause.is_on() && !pause.end());
+        pause.begin(false, 1000, 0);
+        assert_eq!((pause.holds_until(true, 0), pause.holds_until(false, 0)), (Some(1000), None));
+        pause.begin(true, 500, 0);
+        assert_eq!((pause.holds_until(true, 999), pause.holds_until(false, 999)), (Some(1000), Some(1000)));
+        assert_eq!((pause.holds_until(true, 1000), pause.is_on()), (None, false));
+        // One that is over makes the next neither longer nor stricter.
+        pause.begin(false, 1500, 1200);
+        assert_eq!((pause.holds_until(true, 1200), pause.holds_until(false, 1200)), (Some(1500), None));
+        assert!(pause.end());
+        assert_eq!(pause.holds_until(true, 1200), None);
+    }
 }

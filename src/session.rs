@@ -52,6 +52,8 @@ pub enum Replies {
 pub struct Transaction {
     /// The requests, in order.
     pub queue: Vec<OwnedArgs>,
+    /// Bytes of their arguments.
+    pub bytes: usize,
     /// A request could not be queued, so `EXEC` must refuse.
     pub broken: bool,
 }

@@ -95,6 +95,7 @@ impl Worker<'_> {
             commands.iter().find_map(|(line, takes)| {
                 let mut reply = Reply::new(Protocol::Resp2);
                 match turn.execute(&mut seat.session, request(line).as_args(), &mut reply) {
+                    Executed::Paused(_) => unreachable!("nobody has paused anybody"),
                     Executed::Replied => {
                         replies.push((reply.take(), *takes));
                         None

@@ -306,22 +306,59 @@ fn a_full_disk_refuses_producers_until_there_is_room() {
 }
 
 #[test]
-#[ignore = "there is no reserve for consumers yet: their replies wait until there is room"]
 fn a_full_disk_lets_consumers_go_on() {
     let Some(small) = full_disk("a_full_disk_lets_consumers_go_on") else { return };
     let message = vec![b'm'; 10_000];
-    let refused = (0..1000).any(|_| {
-        let mut producer = small.connect();
-        producer.send(&[&b"RPUSH"[..], b"q", &message]);
-        !matches!(producer.reply_within(Duration::from_millis(500)), Ok(Reply::Integer(_)))
-    });
-    assert!(refused, "the disk does not fill up");
-    let mut consumer = small.connect();
-    for _ in 0..STORED {
-        consumer.send(&["LPOP", "q"]);
-        let popped = consumer.reply_within(Duration::from_secs(2));
-        assert!(matches!(popped, Ok(Reply::Bulk(_))), "a consumer goes on: {popped:?}");
+    let mut client = small.connect();
+    for number in 0..100 {
+        client.call(&["XADD", "s", &format!("{}-1", number + 1), "f", "v"]);
     }
+    client.run("XGROUP CREATE s g 0");
+    let mut pushed = STORED;
+    let refusal = loop {
+        assert!(pushed < 1000, "the disk does not fill up");
+        client.send(&[&b"RPUSH"[..], b"q", &message]);
+        match client.reply_within(Duration::from_secs(2)).expect("a producer is answered on a full disk") {
+            Reply::Integer(length) => pushed = length,
+            other => break other,
+        }
+    };
+    assert!(matches!(&refusal, Reply::Error(text) if text.starts_with(b"MISCONF")), "{refusal}");
+    // Every message there is goes through a worker's hands, acknowledged, each step on disk.
+    let mut go_on = |command: &[&str]| {
+        client.send(command);
+        let reply = client.reply_within(Duration::from_secs(2));
+        match reply {
+            Ok(Reply::Error(text)) => panic!("{command:?}: {}", text.escape_ascii()),
+            Ok(reply) => reply,
+            Err(why) => panic!("{command:?}: {why:?}"),
+        }
+    };
+    for _ in 0..pushed {
+        assert!(matches!(go_on(&["BRPOPLPUSH", "q", "working", "1"]), Reply::Bulk(_)));
+        assert!(matches!(go_on(&["LPOP", "working"]), Reply::Bulk(_)));
+    }
+    go_on(&["XGROUP", "CREATECONSUMER", "s", "g", "late"]);
+    for number in 1..=100 {
+        let id = format!("{number}-1");
+        assert!(matches!(
+            go_on(&["XREADGROUP", "GROUP", "g", "c", "COUNT", "1", "STREAMS", "s", ">"]),
+            Reply::Array(_)
+        ));
+        go_on(&["XCLAIM", "s", "g", "late", "0", &id]);
+        assert_eq!(go_on(&["XACK", "s", "g", &id]), Reply::Integer(1));
+        assert_eq!(go_on(&["XDEL", "s", &id]), Reply::Integer(1));
+    }
+    assert_eq!(go_on(&["LLEN", "q"]), Reply::Integer(0));
+    let refused = |small: &SmallDisk| match small.connect().run("RPUSH q m") {
+        Reply::Error(text) => text.starts_with(b"MISCONF"),
+        _ => false,
+    };
+    assert!(refused(&small), "the room that is left is for consumers");
+    fs::remove_file(small.filler()).expect("our own file");
+    until("producers are let in again", || (!refused(&small)).then_some(()));
+    let reserve = fs::metadata(small.data().join("millstream.reserve")).expect("the reserve").len();
+    assert_eq!(reserve, 1 << 20, "the reserve is whole again");
 }
 
 /// Messages in the list `q` of a [`full_disk`].
@@ -329,7 +366,7 @@ const STORED: i64 = 20;
 
 /// A server whose disk has room for two more megabytes; nothing where that cannot be had.
 fn full_disk(test: &str) -> Option<SmallDisk> {
-    let Some(small) = SmallDisk::start(16) else {
+    let Some(small) = SmallDisk::start(16, &["--disk-reserve", "1mb"]) else {
         support::skipped(test, "no mount namespace of our own on this machine");
         return None;
     };
@@ -361,7 +398,8 @@ fn a_file_size_limit_is_a_full_disk() {
     for _ in 0..20 {
         let mut producer = Connection::open(port).expect("it listens");
         producer.send(&[&b"RPUSH"[..], b"q", &message]);
-        refused |= matches!(producer.reply_within(Duration::from_millis(300)), Ok(Reply::Error(_)));
+        let reply = producer.reply_within(Duration::from_millis(300));
+        refused |= matches!(reply, Ok(Reply::Error(text)) if text.starts_with(b"MISCONF"));
     }
     assert!(refused, "2 MB have gone into a file of at most 1 MB");
     assert!(process.is_running(), "the limit has ended the server");
@@ -436,7 +474,7 @@ struct SmallDisk {
 
 impl SmallDisk {
     /// None where this machine does not let us mount.
-    fn start(mebibytes: usize) -> Option<Self> {
+    fn start(mebibytes: usize, options: &[&str]) -> Option<Self> {
         let allowed = Command::new("unshare").args(["-rm", "mount", "-t", "tmpfs", "none", "/mnt"]).output();
         if !allowed.is_ok_and(|output| output.status.success()) {
             return None;
@@ -444,10 +482,11 @@ impl SmallDisk {
         let directory = Directory::new();
         let port = free_port();
         let program = Program::Millstream.path().expect("our own program");
-        let script = "mount -t tmpfs -o size=$0m none \"$1\" && exec \"$2\" --bind 127.0.0.1 --port \"$3\" --dir \"$1\"";
+        let script = "mount -t tmpfs -o size=$0m none \"$1\" && exec \"$2\" --bind 127.0.0.1 --port \"$3\" --dir \"$1\" $4 $5";
         let child = Command::new("unshare")
             .args(["-rm", "sh", "-c", script, &mebibytes.to_string()])
             .args([path(directory.path()), path(&program), &port.to_string()])
+            .args(options)
             .stdout(Stdio::null())
             .spawn()
             .expect("unshare has run before");

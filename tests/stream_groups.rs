@@ -107,6 +107,7 @@ impl World {
         let executed = turn.execute(session, args.as_args(), &mut reply);
         let (_, woken) = turn.finish();
         let answer = match executed {
+            Executed::Paused(_) => unreachable!("nobody has paused anybody"),
             Executed::Replied => Some(words(reply.as_bytes())),
             Executed::Blocked(waiter) => {
                 if let Some(at) = waiter.retry_at_ms {

@@ -11,18 +11,21 @@
 //! once more *after* the call and before it sleeps.
 //!
 //! # Errors
-//! Want of space is a state: the block stays in the tail and a later commit writes it. Any other failed write, and any
+//! Want of space is a state: the block is written into what the reserve gives up ([`Log::keep_reserve`]), and if that
+//! is not enough it stays in the tail and a later commit writes it. Until the reserve is whole again, producers are to
+//! be refused ([`Log::is_disk_full`]). Any other failed write, and any
 //! failed sync, ends the log: nothing more is released and every later call says why. The process must then exit, and the
 //! next one writes every byte that was not proven durable again before it believes in it (see [`open`](super::open)).
 //!
 //! # Locks, in the order they are taken
-//! `writer` (held by the leader across write and sync; loops only try it), `syncing` (one sync at a time), `target`,
-//! `manifest` and `tail` (for moments, one at a time).
+//! `writer` (held by the leader across write and sync; loops only try it), `syncing` (one sync at a time), `reserve`,
+//! `target`, `manifest` and `tail` (the last three for moments, one at a time).
 
 use super::block::{self, DirectoryId, FILE_START_LEN, Lsn, Salt};
 use super::directory::{self, StorageError};
 use super::manifest::{self, Manifest};
 use super::record::Records;
+use super::reserve::Reserve;
 use super::storage::{self, Storage, StorageFile};
 use super::tail::{Pending, Purpose, Tail};
 use crate::config::AppendFsync;
@@ -106,8 +109,10 @@ pub struct Status {
     pub base_size_bytes: u64,
     /// Bytes that are only in memory.
     pub pending_bytes: u64,
-    /// True from a write that found no space until one that did.
+    /// True from a write that found no space until one that did, and until the reserve is whole again.
     pub disk_full: bool,
+    /// Bytes that the reserve holds.
+    pub reserve_bytes: u64,
     /// Why the log ended, if it did.
     pub failed: Option<LogFailed>,
     /// How many syncs succeeded.
@@ -133,7 +138,13 @@ pub struct Log {
     released: AtomicU64,
     size_bytes: AtomicU64,
     base_size_bytes: AtomicU64,
+    /// Payload bytes of the tail: what its lock guards, to be read without it.
+    pending_bytes: AtomicU64,
+    reserve: Mutex<Reserve>,
+    /// The last write found no space.
     disk_full: AtomicBool,
+    /// The reserve has been used and not been made whole.
+    reserve_short: AtomicBool,
     failed: OnceLock<LogFailed>,
     syncs: AtomicU64,
     last_sync_ns: AtomicU64,
@@ -191,7 +202,10 @@ impl Log {
             released: AtomicU64::new(start.last),
             size_bytes: AtomicU64::new(start.size_bytes),
             base_size_bytes: AtomicU64::new(start.size_bytes),
+            pending_bytes: AtomicU64::new(0),
+            reserve: Mutex::default(),
             disk_full: AtomicBool::new(false),
+            reserve_short: AtomicBool::new(false),
             failed: OnceLock::new(),
             syncs: AtomicU64::new(0),
             last_sync_ns: AtomicU64::new(0),
@@ -206,7 +220,39 @@ impl Log {
     /// After a failure the records are dropped: the block they get a number from will never be released.
     pub fn append(&self, records: &Records) -> Lsn {
         let mut tail = self.tail.lock();
-        if self.failed.get().is_some() { tail.last() + 1 } else { tail.append(records) }
+        if self.failed.get().is_some() {
+            return tail.last() + 1;
+        }
+        let lsn = tail.append(records);
+        self.pending_bytes.store(tail.payload_bytes(), Ordering::Relaxed);
+        lsn
+    }
+
+    /// Keeps room on the disk for what consumers do when it is full: `bytes`, or less on a small disk; zero keeps
+    /// none. To be called once, before the log is used. Where there is no room now, the disk counts as full.
+    ///
+    /// # Errors
+    /// If the storage cannot keep room. There is no reserve then; the log works without.
+    pub fn keep_reserve(&self, bytes: u64) -> std::io::Result<()> {
+        let (reserve, is_whole) = Reserve::open(&*self.storage, bytes)?;
+        *self.reserve.lock() = reserve;
+        self.reserve_short.store(!is_whole, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Makes the reserve whole again, if there is room. To be called now and then while
+    /// [`is_disk_full`](Self::is_disk_full).
+    pub fn restock(&self) {
+        let mut reserve = self.reserve.lock();
+        // Whatever else is wrong with the reserve, the disk is as full as before.
+        if self.reserve_short.load(Ordering::Relaxed) && reserve.fill(&*self.storage).unwrap_or(false) {
+            self.reserve_short.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether producers should wait: the last write found no space, or only what the reserve has given up.
+    pub fn is_disk_full(&self) -> bool {
+        self.disk_full.load(Ordering::Relaxed) || self.reserve_short.load(Ordering::Relaxed)
     }
 
     /// The newest block that has a number: a reply that depends on everything so far depends on this.
@@ -224,9 +270,9 @@ impl Log {
         self.durable.load(Ordering::Acquire)
     }
 
-    /// Payload bytes that are only in memory.
+    /// Payload bytes that are only in memory and not being written. Takes no lock.
     pub fn pending_bytes(&self) -> u64 {
-        self.tail.lock().payload_bytes()
+        self.pending_bytes.load(Ordering::Relaxed)
     }
 
     /// Writes the oldest block of the tail, unless another thread is writing, and syncs it under
@@ -241,7 +287,7 @@ impl Log {
                 return Ok(Commit::Idle);
             }
             let Some(mut writer) = self.writer.try_lock() else { return Ok(Commit::InProgress) };
-            let block = self.tail.lock().take();
+            let block = self.take();
             let done = block.map(|block| self.write(&mut writer, block, now_ms)).transpose()?;
             drop(writer);
             // Looked at after the lock is gone: whoever found it taken has appended before, so is seen here.
@@ -348,7 +394,8 @@ impl Log {
                 if tail.is_empty() && tail.wants_cover() && durable {
                     tail.push_empty(Purpose::Cover);
                 }
-                tail.take()
+                drop(tail);
+                self.take()
             };
             match block.map(|block| self.write(&mut writer, block, now_ms)).transpose()? {
                 Some(Written::Yes) => {}
@@ -381,7 +428,8 @@ impl Log {
             size_bytes: self.size_bytes.load(Ordering::Relaxed),
             base_size_bytes: self.base_size_bytes.load(Ordering::Relaxed),
             pending_bytes,
-            disk_full: self.disk_full.load(Ordering::Relaxed),
+            disk_full: self.is_disk_full(),
+            reserve_bytes: self.reserve.lock().held(),
             failed: self.failed.get().cloned(),
             syncs: self.syncs.load(Ordering::Relaxed),
             last_sync: Duration::from_nanos(self.last_sync_ns.load(Ordering::Relaxed)),
@@ -435,14 +483,16 @@ impl Log {
         }
         let durable = self.durable.load(Ordering::Acquire);
         block::seal(&mut block.bytes, writer.salt, block.lsn, durable, now_ms);
-        if let Err(source) = storage::write_all(&*writer.file, writer.end, &block.bytes) {
+        while let Err(source) = storage::write_all(&*writer.file, writer.end, &block.bytes) {
             if !storage::is_no_space(&source) {
                 return Err(self.fail("write", &writer.name, source));
             }
             if let Err(source) = writer.file.truncate(writer.end) {
                 return Err(self.fail("truncate", &writer.name, source));
             }
-            return Ok(self.no_space(block));
+            if !self.use_reserve(&source, block.bytes.len() as u64) {
+                return Ok(self.no_space(block));
+            }
         }
         writer.end += block.bytes.len() as u64;
         self.size_bytes.fetch_add(block.bytes.len() as u64, Ordering::Relaxed);
@@ -474,7 +524,12 @@ impl Log {
         let file = match prepared {
             Ok(file) => file,
             // Nothing refers to the new file yet; the next attempt makes it anew.
-            Err(error) if storage::is_no_space(&error.source) => return Ok(self.no_space(block)),
+            Err(error) if storage::is_no_space(&error.source) => {
+                return match self.use_reserve(&error.source, 0) {
+                    true => self.write_file_start(writer, block, now_ms),
+                    false => Ok(self.no_space(block)),
+                };
+            }
             Err(error) => return Err(self.fail_with(error)),
         };
         self.install_manifest(&manifest)?;
@@ -503,10 +558,33 @@ impl Log {
         Ok(())
     }
 
+    fn take(&self) -> Option<Pending> {
+        let mut tail = self.tail.lock();
+        let block = tail.take();
+        self.pending_bytes.store(tail.payload_bytes(), Ordering::Relaxed);
+        block
+    }
+
     fn no_space(&self, block: Pending) -> Written {
         self.disk_full.store(true, Ordering::Relaxed);
-        self.tail.lock().put_back(block);
+        let mut tail = self.tail.lock();
+        tail.put_back(block);
+        self.pending_bytes.store(tail.payload_bytes(), Ordering::Relaxed);
         Written::NoSpace
+    }
+
+    /// Makes room for so many bytes out of the reserve. Returns whether trying again is worth while.
+    fn use_reserve(&self, error: &std::io::Error, bytes: u64) -> bool {
+        // A file that may not grow any more is not helped by another that shrinks.
+        if error.kind() == std::io::ErrorKind::FileTooLarge {
+            return false;
+        }
+        let mut reserve = self.reserve.lock();
+        let given = reserve.give(bytes).unwrap_or(false);
+        if given {
+            self.reserve_short.store(true, Ordering::Relaxed);
+        }
+        given
     }
 }
 

@@ -9,6 +9,7 @@ mod loader;
 mod log;
 pub mod manifest;
 pub mod record;
+mod reserve;
 mod rewrite;
 pub mod storage;
 mod tail;
@@ -20,5 +21,5 @@ pub use loader::{Contents, Cut, LoadError, Progress, Recovery, Replay, open, rea
 pub use log::{Commit, Log, LogFailed, Policy, Status};
 pub use record::Records;
 pub use rewrite::{Base, RewriteFailed, Rewritten};
-pub use storage::{DiskStorage, Storage, StorageFile};
+pub use storage::{DiskStorage, Space, Storage, StorageFile};
 pub use twin::{Fault, Operation, Twin, Unsynced};

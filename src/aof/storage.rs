@@ -39,6 +39,19 @@ pub trait Storage: Send + Sync {
     fn remove_directory(&self, name: &str) -> io::Result<()>;
     /// Returns when the names in a directory (created, renamed, removed) will survive a power cut.
     fn sync_directory(&self, name: &str) -> io::Result<()>;
+    /// The room on the disk; without end unless a storage knows better.
+    fn space(&self) -> io::Result<Space> {
+        Ok(Space { total: u64::MAX, available: u64::MAX })
+    }
+}
+
+/// How much room a disk has, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// With nothing on it.
+    pub total: u64,
+    /// Now, for us.
+    pub available: u64,
 }
 
 /// An open file.
@@ -55,6 +68,18 @@ pub trait StorageFile: Send + Sync {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize>;
     /// Cuts the file to `len` bytes.
     fn truncate(&self, len: u64) -> io::Result<()>;
+    /// Makes the file `len` bytes long and takes the room for all of them, now rather than when they are written.
+    /// What the new bytes say means nothing.
+    fn reserve(&self, len: u64) -> io::Result<()> {
+        let zeros = vec![0; 1024 * 1024];
+        let mut at = self.len()?;
+        while at < len {
+            let piece = (len - at).min(zeros.len() as u64);
+            write_all_of(self, at, &zeros[..piece as usize])?;
+            at += piece;
+        }
+        Ok(())
+    }
     /// Returns when contents and length will survive a power cut, and says how long that took.
     ///
     /// After an error nothing is known about any byte written since the last success, and a second call proves nothing:
@@ -63,7 +88,11 @@ pub trait StorageFile: Send + Sync {
 }
 
 /// Writes all of `bytes`, however many calls that takes.
-pub fn write_all(file: &dyn StorageFile, mut offset: u64, mut bytes: &[u8]) -> io::Result<()> {
+pub fn write_all(file: &dyn StorageFile, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    write_all_of(file, offset, bytes)
+}
+
+fn write_all_of<F: StorageFile + ?Sized>(file: &F, mut offset: u64, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match file.write_at(offset, bytes) {
             Ok(0) => return Err(ErrorKind::WriteZero.into()),
@@ -180,6 +209,12 @@ impl Storage for DiskStorage {
     fn sync_directory(&self, name: &str) -> io::Result<()> {
         File::open(self.path(name))?.sync_all()
     }
+
+    fn space(&self) -> io::Result<Space> {
+        let disk = rustix::fs::statvfs(&self.directory)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+        Ok(Space { total: bytes(disk.f_blocks), available: bytes(disk.f_bavail) })
+    }
 }
 
 #[derive(Debug)]
@@ -200,6 +235,10 @@ impl StorageFile for DiskFile {
 
     fn truncate(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)
+    }
+
+    fn reserve(&self, len: u64) -> io::Result<()> {
+        Ok(rustix::fs::fallocate(&self.0, rustix::fs::FallocateFlags::empty(), 0, len)?)
     }
 
     fn sync(&self) -> io::Result<Duration> {

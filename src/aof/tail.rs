@@ -2,9 +2,9 @@
 //!
 //! Guarded by the log's tail lock, which is held for the copy of some records and never across a call to the disk.
 //!
-//! Its size has no bound of its own because its senders are bounded: whatever a client sent has a reply, the reply waits
-//! for the block to be released, and a connection whose waiting replies reach their limit is not read any more. The
-//! shell watches [`Log::pending_bytes`](super::Log::pending_bytes) for the sum over all connections.
+//! Its size has no bound of its own because its senders are bounded: the shell runs no further request while
+//! [`Log::pending_bytes`](super::Log::pending_bytes) is above its bound, so a slow disk costs that and one batch of requests for
+//! each connection.
 
 use super::block::{HEADER_LEN, Lsn};
 use super::record::{self, Records};

@@ -4,7 +4,7 @@
 //! rest). Everything it does follows from the calls made and a seed, so a failure found with it can be found again. It
 //! is part of the library because tests, benchmarks and the simulation of the whole server use it; a server does not.
 
-use super::storage::{Storage, StorageFile};
+use super::storage::{Space, Storage, StorageFile};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
@@ -489,6 +489,11 @@ impl Storage for Twin {
             let (parent, name) = disk.parent(name)?;
             disk.change_names(parent, NameChange::Remove(name.to_owned()))
         })
+    }
+
+    fn space(&self) -> io::Result<Space> {
+        let disk = self.disk.lock();
+        Ok(Space { total: disk.capacity, available: disk.capacity.saturating_sub(disk.used()) })
     }
 
     fn sync_directory(&self, name: &str) -> io::Result<()> {

@@ -335,6 +335,32 @@ fn unblock(_: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
     Ok(Outcome::Unblock { client, with_error })
 }
 
+/// `CLIENT PAUSE timeout [WRITE | ALL]`
+fn pause(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
+    let all = match args.get(3) {
+        _ if args.len() > 4 => return Err(Error::subcommand_form("CLIENT", &args[1])),
+        None => true,
+        Some(mode) => yes_or_no(mode, "ALL", "WRITE")
+            .map_err(|_| Error::new("ERR CLIENT PAUSE mode must be WRITE or ALL"))?,
+    };
+    let timeout_ms =
+        number::integer(&args[2]).ok_or(Error::new("ERR timeout is not an integer or out of range"))?;
+    if timeout_ms < 0 {
+        return Err(Error::new("ERR timeout is negative"));
+    }
+    let until_ms = cx.now_ms.checked_add(timeout_ms).ok_or(Error::new("ERR timeout is out of range"))?;
+    cx.server.pause.begin(all, until_ms, cx.now_ms);
+    Ok(cx.reply.ok().into())
+}
+
+/// `CLIENT UNPAUSE`
+fn unpause(cx: &mut Context<'_>, _: Args<'_>) -> Result<Outcome, Error> {
+    if cx.server.pause.end() {
+        cx.effects.actions.push(Action::Unpause);
+    }
+    Ok(cx.reply.ok().into())
+}
+
 /// `CLIENT GETREDIR`
 fn getredir(cx: &mut Context<'_>, _: Args<'_>) -> Result<Outcome, Error> {
     Ok(cx.reply.integer(-1).into())
@@ -403,6 +429,8 @@ fn help_client(cx: &mut Context<'_>, _: Args<'_>) -> Result<Outcome, Error> {
         "    Accepted; no connection is ever evicted.",
         "NO-TOUCH (ON|OFF)",
         "    Whether commands leave the time of a key's last use alone.",
+        "PAUSE <timeout> [WRITE|ALL]",
+        "    Holds requests back for so many milliseconds: those that may change data, or all.",
         "REPLY (ON|OFF|SKIP)",
         "    Whether this connection is answered.",
         "SETINFO (LIB-NAME|LIB-VER) <value>",
@@ -415,6 +443,8 @@ fn help_client(cx: &mut Context<'_>, _: Args<'_>) -> Result<Outcome, Error> {
         "    Says that keys are not tracked.",
         "UNBLOCK <client-id> [TIMEOUT|ERROR]",
         "    Ends another connection's wait, as by timeout or with an error.",
+        "UNPAUSE",
+        "    Lets requests run again.",
     ];
     Ok(help(cx.reply, "CLIENT", LINES).into())
 }
@@ -543,6 +573,17 @@ pub(super) const COMMANDS: &[Command] = &[Command {
             ..CLIENT
         },
         Command {
+            name: "pause",
+            full_name: "client|pause",
+            since: "3.0.0",
+            arity: -3,
+            complexity: "O(1)",
+            summary: "Holds back requests of all connections.",
+            syntax: "timeout [WRITE | ALL]",
+            handler: pause,
+            ..OTHERS
+        },
+        Command {
             name: "reply",
             full_name: "client|reply",
             since: "3.2.0",
@@ -604,6 +645,16 @@ pub(super) const COMMANDS: &[Command] = &[Command {
             summary: "Ends another connection's wait.",
             syntax: "client-id [TIMEOUT | ERROR]",
             handler: unblock,
+            ..OTHERS
+        },
+        Command {
+            name: "unpause",
+            full_name: "client|unpause",
+            since: "6.2.0",
+            arity: 2,
+            complexity: "O(N) where N is the number of paused connections",
+            summary: "Lets requests run that are held back.",
+            handler: unpause,
             ..OTHERS
         },
     ],

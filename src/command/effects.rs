@@ -28,6 +28,8 @@ pub enum Action {
     Close,
     /// Close another connection now.
     Kill(u64),
+    /// Let requests run that were held back: `CLIENT PAUSE` is over.
+    Unpause,
     /// Stop the server in an orderly way.
     Shutdown,
     /// Rewrite the log: [`Rewriting`](crate::server::Rewriting) says that it is being done.

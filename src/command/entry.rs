@@ -80,6 +80,9 @@ bitflags! {
         const IMMEDIATE = 1 << 25;
         /// Allowed to a connection that listens over RESP2. Not a flag of Redis.
         const LISTENING = 1 << 28;
+        /// Takes away what it adds, or adds what consumers cannot work without: allowed though [`Flags::DENYOOM`]
+        /// says that data grows. Not a flag of Redis.
+        const DRAINS = 1 << 29;
     }
 }
 
@@ -220,6 +223,12 @@ impl Access {
 }
 
 impl Flags {
+    /// Whether the command is refused while there is no room for more data.
+    #[must_use]
+    pub fn grow(self) -> bool {
+        self.intersection(Flags::DENYOOM.union(Flags::DRAINS)) == Flags::DENYOOM
+    }
+
     /// The names in `COMMAND INFO`, in its order; what Redis does not have is left out.
     pub fn names(self) -> impl Iterator<Item = &'static str> + Clone {
         const NAMES: [(Flags, &str); 16] = [

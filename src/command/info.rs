@@ -217,6 +217,7 @@ fn persistence(source: &mut Source<'_, '_>, text: &mut Text) {
     text.field("log_syncs", log.fsyncs);
     text.field("log_last_sync_usec", log.last_fsync_us);
     text.field("log_total_sync_usec", log.total_fsync_us);
+    text.field("log_reserve_bytes", log.reserve_bytes);
     text.field("log_disk_full", u8::from(server.disk_full.load(Relaxed)));
 }
 

@@ -681,6 +681,7 @@ fn span(start: i64, stop: i64, len: usize) -> std::ops::Range<usize> {
 
 const PUSH: Flags = Flags::WRITE.union(Flags::DENYOOM).union(Flags::FAST);
 const CHANGE: Flags = Flags::WRITE.union(Flags::DENYOOM);
+const MOVE: Flags = CHANGE.union(Flags::DRAINS);
 const READ: Flags = Flags::READONLY;
 const WAITS: Flags = Flags::WRITE.union(Flags::BLOCKING);
 const INSERTS: Access = Access::RW.union(Access::INSERT);
@@ -864,7 +865,7 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "lmove",
         since: "6.2.0",
         arity: 5,
-        flags: CHANGE,
+        flags: MOVE,
         keys: &[KeySpec::at(1, TAKES), KeySpec::at(2, INSERTS)],
         summary: "Moves an element from one end of a list to one end of another and returns it.",
         syntax: "source destination <LEFT | RIGHT> <LEFT | RIGHT>",
@@ -875,7 +876,7 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "rpoplpush",
         since: "1.2.0",
         arity: 3,
-        flags: CHANGE,
+        flags: MOVE,
         keys: &[KeySpec::at(1, TAKES), KeySpec::at(2, INSERTS)],
         summary: "Moves the last element of a list to the front of another and returns it.",
         syntax: "source destination",
@@ -898,7 +899,7 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "lmovem",
         since: "8.10.0",
         arity: -5,
-        flags: CHANGE,
+        flags: MOVE,
         keys: &[KeySpec::at(1, TAKES), KeySpec::at(2, INSERTS)],
         summary: "Moves several elements from one end of a list to one end of another and returns them.",
         complexity: "O(N) where N is the number of elements moved",
@@ -934,7 +935,7 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "blmove",
         since: "6.2.0",
         arity: 6,
-        flags: WAITS.union(Flags::DENYOOM),
+        flags: MOVE.union(Flags::BLOCKING),
         keys: &[KeySpec::at(1, TAKES), KeySpec::at(2, INSERTS)],
         summary: "Moves an element from one list to another and returns it, or waits for one.",
         syntax: "source destination <LEFT | RIGHT> <LEFT | RIGHT> timeout",
@@ -945,7 +946,7 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "brpoplpush",
         since: "2.2.0",
         arity: 4,
-        flags: WAITS.union(Flags::DENYOOM),
+        flags: MOVE.union(Flags::BLOCKING),
         keys: &[KeySpec::at(1, TAKES), KeySpec::at(2, INSERTS)],
         summary: "Moves the last element of a list to the front of another and returns it, or waits for one.",
         syntax: "source destination timeout",
@@ -968,7 +969,7 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "blmovem",
         since: "8.10.0",
         arity: -6,
-        flags: WAITS.union(Flags::DENYOOM),
+        flags: MOVE.union(Flags::BLOCKING),
         keys: &[KeySpec::at(1, TAKES), KeySpec::at(2, INSERTS)],
         summary: "Moves several elements from one list to another and returns them, or waits for them.",
         complexity: "O(N) where N is the number of elements moved",

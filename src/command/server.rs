@@ -32,6 +32,7 @@ fn config_get(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
 fn config_set(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
     let pairs: Vec<&[u8]> = args.tail(2).iter().collect();
     cx.server.config.set(&pairs).map_err(|error| Error::with(error.to_string()))?;
+    cx.server.judge_memory(cx.server.vitals.read().used_memory);
     Ok(cx.reply.ok().into())
 }
 

@@ -1,6 +1,4 @@
-//! `client-output-buffer-limit`: how many bytes of replies a client may leave unread.
-//!
-//! Enforcing it is not done here.
+//! `client-output-buffer-limit`: how many bytes of replies a client may leave unread. Connections enforce it.
 
 use super::memory::parse_memory;
 use super::value::{Kind, Setting};
@@ -28,6 +26,15 @@ pub struct OutputLimits {
 }
 
 impl OutputLimits {
+    /// The smallest number of bytes that any class is limited to.
+    pub fn lowest(&self) -> Option<u64> {
+        [self.normal, self.replica, self.pubsub]
+            .into_iter()
+            .flat_map(|limit| [limit.hard_bytes, limit.soft_bytes])
+            .filter(|bytes| *bytes > 0)
+            .min()
+    }
+
     fn class(&mut self, name: &str) -> Option<&mut OutputLimit> {
         match name.to_ascii_lowercase().as_str() {
             "normal" => Some(&mut self.normal),
@@ -85,6 +92,17 @@ mod tests {
         assert_eq!(check("normal 1mb 2MB 3").unwrap(), "normal 1048576 2097152 3 slave 0 0 0 pubsub 0 0 0");
         assert_eq!(check("Replica 1 2 3 PUBSUB 4 5 6").unwrap(), "normal 0 0 0 slave 1 2 3 pubsub 4 5 6");
         assert_eq!(check("").unwrap(), "normal 0 0 0 slave 0 0 0 pubsub 0 0 0");
+    }
+
+    #[test]
+    fn the_lowest_limit_is_that_of_any_class() {
+        let lowest = |words: &str| {
+            let mut limits = OutputLimits::default();
+            limits.assign(&Kind::OutputLimits, &words.split_whitespace().collect::<Vec<_>>()).unwrap();
+            limits.lowest()
+        };
+        assert_eq!(lowest(""), None);
+        assert_eq!(lowest("normal 9 0 0 pubsub 8 7 60"), Some(7));
     }
 
     #[test]

@@ -213,6 +213,9 @@ options! {
         /// Start of the names of the log's files.
         "appendfilename" appendfilename: String = "appendonly.aof",
             Kind::Name { option: "appendfilename", what: "filename" }, AtStart;
+        /// Room on the disk, an eighth of it at most, that is kept for consumers: when the disk is full producers are refused and what consumers
+        /// do goes there; 0 keeps none.
+        "disk-reserve" disk_reserve: u64 = "16mb", MEMORY, AtStart;
         /// Cut off a last log block that a crash left half-written, and start; with `no`, refuse to start.
         "aof-load-truncated" aof_load_truncated: bool = "yes", YES_NO, AnyTime;
         /// Rewrite the log when it has grown by this many percent since the last time or the start; 0 never does.
@@ -223,7 +226,7 @@ options! {
     Limits {
         /// Greatest number of clients connected at once.
         "maxclients" maxclients: u32 = "10000", integer(1, u32::MAX as i64), AnyTime;
-        /// Not enforced yet: memory beyond which commands that add data are refused; 0 sets no bound. Nothing is ever evicted.
+        /// Memory beyond which commands that add data are refused; consumers go on, nothing is ever evicted. 0 sets no bound.
         "maxmemory" maxmemory: u64 = "0", MEMORY, AnyTime;
         /// What happens at `maxmemory`: always `noeviction`.
         "maxmemory-policy" maxmemory_policy: Fixed = "noeviction", Kind::Only {
@@ -234,8 +237,8 @@ options! {
             word: "noeviction",
             why: "Millstream never evicts messages: only 'noeviction' is accepted",
         }, AnyTime;
-        /// Not enforced yet, a client that does not read is not read from: bytes of replies it may leave unread, by class (normal, replica, pubsub): at once, and for so
-        /// many seconds.
+        /// Bytes of replies a client may leave unread before it is disconnected, by class (normal, replica, pubsub): at once, and for so
+        /// many seconds on end; 0 sets no bound. Long before that its requests are not read any more.
         "client-output-buffer-limit" client_output_buffer_limit: OutputLimits =
             "normal 1gb 256mb 60 replica 256mb 64mb 60 pubsub 32mb 8mb 60", Kind::OutputLimits, AnyTime;
         /// Bytes of one request a client may send before it is disconnected.
@@ -559,6 +562,9 @@ mod tests {
             }
         }
         // Newer than 8.2.3, except for `threads` and `log-format`, which are our own.
-        assert_eq!(ours_only, ["stream-idmp-duration", "stream-idmp-maxsize", "threads", "log-format"]);
+        assert_eq!(
+            ours_only,
+            ["disk-reserve", "stream-idmp-duration", "stream-idmp-maxsize", "threads", "log-format"]
+        );
     }
 }

@@ -6,16 +6,20 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::shard::ShardSet;
 use super::shards_of;
 use super::turn::Turn;
-use crate::command::{Flags, Outcome, Row, table};
+use crate::command::{Outcome, Row, table};
 use crate::error::Error;
 use crate::keyspace::shard_of;
 use crate::resp::{Args, Reply};
 use crate::session::{Session, Transaction, Watch};
 
+/// What an argument that is queued takes besides its bytes, more or less.
+const ARGUMENT_BYTES: usize = 16;
+
 impl Turn<'_> {
     /// Keeps a request for `EXEC`.
     pub(super) fn queue(&mut self, session: &mut Session, args: Args<'_>) {
         let transaction = session.transaction.as_mut().expect("the caller found a transaction");
+        transaction.bytes += args.iter().map(|arg| arg.len() + ARGUMENT_BYTES).sum::<usize>();
         transaction.queue.push(args.to_owned());
         session.client.queued.store(transaction.queue.len() as i64, Relaxed);
     }
@@ -47,7 +51,7 @@ impl Turn<'_> {
             .iter()
             .map(|request| table().resolve(request.as_args()))
             .collect::<Result<_, _>>()?;
-        if rows.iter().any(|row| row.command.flags.contains(Flags::DENYOOM))
+        if rows.iter().any(|row| row.command.flags.grow())
             && let Err(error) = self.engine.server.may_grow()
         {
             return Err(self.abort(session, &error));

@@ -57,6 +57,9 @@ pub enum Executed {
     Replied,
     /// It waits; its reply comes as [`Woken`] or from [`Turn::end_wait`].
     Blocked(Arc<Waiter>),
+    /// It has not run: `CLIENT PAUSE` holds it back until then, milliseconds since the Unix epoch, or until that
+    /// is over. It is to be run again.
+    Paused(i64),
 }
 
 /// Somebody to tell something, on whatever loop their connection lives.
@@ -122,7 +125,7 @@ impl<'e> Turn<'e> {
             Replies::On | Replies::SkipNext => {}
             Replies::Off => reply.truncate(start),
             // The reply that is to be skipped comes later.
-            Replies::Skip if matches!(executed, Executed::Blocked(_)) => {}
+            Replies::Skip if !matches!(executed, Executed::Replied) => {}
             Replies::Skip => {
                 reply.truncate(start);
                 session.replies = Replies::On;
@@ -276,6 +279,11 @@ impl<'e> Turn<'e> {
             }
             Err(error) => return Err(self.refuse(session, args, error)),
         };
+        if self.engine.server.pause.is_on()
+            && let Some(until_ms) = self.engine.server.pause.holds_until(may_write(row, session), self.now_ms)
+        {
+            return Ok(Executed::Paused(until_ms));
+        }
         if session.transaction.is_some() && !row.command.flags.contains(Flags::IMMEDIATE) {
             self.queue(session, args);
             reply.simple("QUEUED");
@@ -345,7 +353,7 @@ impl<'e> Turn<'e> {
         if server.loading.load(Relaxed) && !flags.contains(Flags::LOADING) {
             return Err(Error::LOADING);
         }
-        if flags.contains(Flags::DENYOOM) {
+        if flags.grow() {
             server.may_grow()?;
         }
         if flags.contains(Flags::NO_MULTI) && session.transaction.is_some() {
@@ -688,6 +696,16 @@ fn view<'a>(held: &'a mut Held<'_>, db: u8) -> Keys<'a> {
             Keys::many(db, parts)
         }
     }
+}
+
+/// Whether a request may change data or tell others something: by itself or, for `EXEC`, by what is queued.
+fn may_write(row: &Row, session: &Session) -> bool {
+    let writes = |row: &Row| {
+        row.command.flags.contains(Flags::WRITE) || matches!(row.command.name, "publish" | "spublish")
+    };
+    let queued = session.transaction.iter().flat_map(|transaction| &transaction.queue);
+    let mut queued = queued.filter_map(|request| table().resolve(request.as_args()).ok());
+    writes(row) || (row.command.name == "exec" && queued.any(writes))
 }
 
 /// Whether a request is the first line or the host line of an HTTP request.

@@ -2,7 +2,9 @@
 //!
 //! Its memory is bounded: it reads no further request while more than [`OUTPUT_HIGH`] bytes of replies have not
 //! been taken by the client, or while it waits and [`INPUT_WAITING`] bytes have come in the meantime. One
-//! request is bounded by the protocol's limits, one reply by the data it shows.
+//! request is bounded by the protocol's limits, one reply by the data it shows; a client that owes more than
+//! `client-output-buffer-limit` allows all the same is cut off. A stranger, who could authenticate and has not,
+//! gets a fraction of that: [`STRANGER_READ`], [`STRANGER_INPUT`], [`STRANGER_OUTPUT`].
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
@@ -22,19 +24,27 @@ use super::socket::{ReadHalf, WriteHalf};
 use crate::command::Action;
 use crate::engine::{Ending, Executed, Lsn, Waiter, Wake};
 use crate::error::Error;
-use crate::metrics::Counter;
+use crate::metrics::{Counter, Gauge};
 use crate::pubsub::Parcel;
 use crate::resp::{Limits, Reply, RequestParser};
 use crate::session::Session;
 
 /// Requests run in one turn before others get theirs.
 const BATCH: usize = 128;
-/// Bytes of unsent replies beyond which no further request is run.
-const OUTPUT_HIGH: usize = 256 * 1024;
+/// Bytes of unsent replies beyond which no further request is run, unless the loop's limits ask for less.
+pub(super) const OUTPUT_HIGH: usize = 64 * 1024;
+/// What is read at once from a client that has not authenticated.
+const STRANGER_READ: usize = 8 * 1024;
+/// Bytes of one request that it may send: a password of the greatest length fits twice.
+const STRANGER_INPUT: usize = 40 * 1024;
+/// Bytes of unsent replies beyond which no further request of it is run.
+const STRANGER_OUTPUT: usize = 8 * 1024;
 /// Bytes taken in from a client that waits: enough for what is pipelined behind the wait.
 const INPUT_WAITING: usize = 1024 * 1024;
 /// How often a publisher looks whether its messages are being delivered.
 const DELIVERY: Duration = Duration::from_millis(1);
+/// Bytes sent in one tick before others get their turn, more or less.
+const SEND_MAX: usize = 512 * 1024;
 /// Buffer memory kept from request to request.
 const KEEP: usize = 16 * 1024;
 
@@ -46,6 +56,8 @@ pub(super) struct Connection {
     /// Wakes the connection's task when something happened to it that no socket tells.
     nudge: Nudge,
     killed: Cell<bool>,
+    /// Whether the loop will tell it when the log is not behind any more.
+    held_back: Cell<bool>,
 }
 
 #[derive(Debug)]
@@ -67,6 +79,10 @@ struct State {
     /// When to look after the waiter, and whether that ends its wait.
     retry_at: Option<Instant>,
     timeout_at: Option<Instant>,
+    /// Since when more replies are unsent than the soft limit allows.
+    over_soft_since: Option<Instant>,
+    /// Whether the peer is probed as that of a waiting client is.
+    probed: bool,
     /// No further request is run; the connection ends when its replies are sent.
     closing: bool,
 }
@@ -84,6 +100,10 @@ enum Pause {
     NeedsOutput,
     /// A request waits.
     Waits,
+    /// The disk must take what is to be logged first.
+    NeedsLog,
+    /// `CLIENT PAUSE` holds the next request back until then, milliseconds since the Unix epoch.
+    Paused(i64),
     /// The connection is to end.
     Closes,
 }
@@ -103,10 +123,13 @@ impl Connection {
                 waiter: None,
                 retry_at: None,
                 timeout_at: None,
+                over_soft_since: None,
+                probed: false,
                 closing: false,
             }),
             nudge: Nudge::default(),
             killed: Cell::new(false),
+            held_back: Cell::new(false),
         }
     }
 
@@ -118,6 +141,7 @@ impl Connection {
         let (waiter, client, watch) = {
             let mut state = self.state.borrow_mut();
             state.closing = true;
+            state.set_over_soft(None, &event_loop);
             let session = &mut state.session;
             let (client, watch) = (Arc::clone(&session.client), session.watch.take());
             (state.waiter.take(), client, watch)
@@ -157,12 +181,27 @@ impl Connection {
                 }
                 Pause::NeedsOutput => {
                     self.nudge.taken().await;
-                    match self.state.borrow().replies.len() > OUTPUT_HIGH {
+                    let state = self.state.borrow();
+                    match state.replies.len() > state.output_high(event_loop) {
                         true => Pause::NeedsOutput,
                         false => Pause::Yields,
                     }
                 }
                 Pause::Waits => match self.wait(source, event_loop).await? {
+                    Waited::Ended => self.run_buffered(event_loop),
+                    Waited::Gone => return Ok(()),
+                },
+                Pause::NeedsLog => {
+                    // Others that were let go with it may have put the log behind again.
+                    while event_loop.is_log_behind() && !self.killed.get() {
+                        if !self.held_back.replace(true) {
+                            event_loop.hold_back(Rc::clone(self));
+                        }
+                        self.nudge.taken().await;
+                    }
+                    self.run_buffered(event_loop)
+                }
+                Pause::Paused(until_ms) => match self.wait_for_unpause(until_ms, source, event_loop).await? {
                     Waited::Ended => self.run_buffered(event_loop),
                     Waited::Gone => return Ok(()),
                 },
@@ -184,7 +223,8 @@ impl Connection {
         event_loop: &Rc<EventLoop>,
     ) -> Poll<io::Result<Input>> {
         let mut scratch = event_loop.scratch.borrow_mut();
-        let Poll::Ready(read) = source.poll_read(cx, &mut scratch) else {
+        let room = if self.state.borrow().session.authenticated { scratch.len() } else { STRANGER_READ };
+        let Poll::Ready(read) = source.poll_read(cx, &mut scratch[..room]) else {
             return self.nudge.poll_taken(cx).map(|()| Ok(Input::Ran(Pause::NeedsInput)));
         };
         let read = read?;
@@ -197,11 +237,11 @@ impl Connection {
         count(&state.session.client.bytes_in, read);
         event_loop.metrics.add(Counter::NetInputBytes, read as u64);
         event_loop.metrics.count(Counter::ReadsProcessed);
+        event_loop.took_in(read);
         if state.input.is_empty() {
             return Poll::Ready(Ok(Input::Ran(self.run_requests(event_loop, state, Some(bytes)))));
         }
-        if (state.input.len() + read) as u64 > event_loop.settings().client_query_buffer_limit {
-            event_loop.metrics.count(Counter::QueryBufferDisconnections);
+        if state.has_too_much_input(read, event_loop) {
             return Poll::Ready(Ok(Input::End));
         }
         let wanted = state.parser.wanted(state.input.len()).max(read);
@@ -229,10 +269,15 @@ impl Connection {
     ) -> Pause {
         let stopping = &event_loop.shell.stopping;
         let state = &mut *borrowed;
-        if state.closing {
+        if state.closing || self.killed.get() {
             return Pause::Closes;
         }
+        if event_loop.is_log_behind() {
+            state.input.extend_from_slice(fresh.unwrap_or_default());
+            return Pause::NeedsLog;
+        }
         let bulk_max = event_loop.settings().proto_max_bulk_len;
+        let output_high = state.output_high(event_loop);
         let State { session, parser, input, replies, .. } = state;
         let before = replies.len();
         let buffer = fresh.unwrap_or(input);
@@ -253,14 +298,22 @@ impl Connection {
                     }
                 };
                 ran += 1;
-                if let Executed::Blocked(parked) = turn.execute(session, args, replies) {
-                    waiter = Some(parked);
-                    break Pause::Waits;
+                match turn.execute(session, args, replies) {
+                    Executed::Replied => {}
+                    Executed::Blocked(parked) => {
+                        waiter = Some(parked);
+                        break Pause::Waits;
+                    }
+                    Executed::Paused(until_ms) => {
+                        parser.step_back();
+                        ran -= 1;
+                        break Pause::Paused(until_ms);
+                    }
                 }
                 if turn.has_actions() {
                     break Pause::Yields;
                 }
-                if replies.len() > OUTPUT_HIGH {
+                if replies.len() > output_high {
                     break Pause::NeedsOutput;
                 }
                 if ran >= BATCH {
@@ -285,6 +338,9 @@ impl Connection {
         if let Some(waiter) = &waiter {
             state.timeout_at = waiter.timeout_ms.map(|ms| event_loop.clock.after_ms(ms));
             state.retry_at = waiter.retry_at_ms.map(|at| event_loop.clock.at_ms(at));
+            if !std::mem::replace(&mut state.probed, true) {
+                self.socket.probe_often(event_loop.settings().tcp_keepalive);
+            }
         }
         state.waiter = waiter;
         if state.replies.len() > before {
@@ -292,6 +348,8 @@ impl Connection {
             self.announce(event_loop, state);
         }
         state.closing |= pause == Pause::Closes || actions.contains(&Action::Close);
+        // What `MULTI` has queued is input that has not been run.
+        state.closing |= state.session.transaction.is_some() && state.has_too_much_input(0, event_loop);
         let closing = state.closing;
         drop(borrowed);
         for action in &actions {
@@ -324,8 +382,15 @@ impl Connection {
                     None => std::future::pending().await,
                 }
             };
+            let source = &mut *source;
+            let there = async {
+                match may_read {
+                    true => poll_fn(|cx| self.poll_ahead(cx, source, event_loop)).await,
+                    false => source.ended().await.map(|()| false),
+                }
+            };
             tokio::select! {
-                there = poll_fn(|cx| self.poll_ahead(cx, source, event_loop)), if may_read => {
+                there = there => {
                     if !there? {
                         return Ok(Waited::Gone);
                     }
@@ -334,6 +399,37 @@ impl Connection {
                 () = timer => self.look_after_waiter(event_loop),
             }
         }
+    }
+
+    /// Waits until the next request may run, or is to be tried. Nothing is read meanwhile.
+    async fn wait_for_unpause(
+        &self,
+        until_ms: i64,
+        source: &ReadHalf,
+        event_loop: &EventLoop,
+    ) -> io::Result<Waited> {
+        let client = Arc::clone(&self.state.borrow().session.client);
+        client.blocked.store(true, Relaxed);
+        event_loop.metrics.raise(Gauge::BlockedClients);
+        let waited = tokio::select! {
+            () = tokio::time::sleep_until(event_loop.clock.at_ms(until_ms).into()) => Ok(Waited::Ended),
+            () = self.nudge.taken() => Ok(Waited::Ended),
+            ended = source.ended() => ended.map(|()| Waited::Gone),
+        };
+        event_loop.metrics.lower(Gauge::BlockedClients);
+        client.blocked.store(false, Relaxed);
+        waited
+    }
+
+    /// Lets a request be tried that was held back.
+    pub(super) fn look_again(&self) {
+        self.nudge.give();
+    }
+
+    /// The same, when the log is not behind any more.
+    pub(super) fn let_go(&self) {
+        self.held_back.set(false);
+        self.nudge.give();
     }
 
     /// Takes in what a waiting client sends, to be run later. Returns whether it is still there.
@@ -363,6 +459,11 @@ impl Connection {
             (waiter, timed_out)
         };
         if !timed_out {
+            let pause = &event_loop.shell.engine.server.pause;
+            if let Some(until_ms) = pause.holds_until(true, event_loop.clock.now_ms()) {
+                self.state.borrow_mut().retry_at = Some(event_loop.clock.at_ms(until_ms));
+                return;
+            }
             event_loop.turn(|turn| turn.retry(&waiter));
             return;
         }
@@ -442,14 +543,17 @@ impl Connection {
         let state = &mut *borrowed;
         let free = state.open_gates(released);
         // Who waits for the client to take replies looks again after every piece.
-        let is_waited_for = state.replies.len() > OUTPUT_HIGH;
+        let is_waited_for = state.replies.len() > state.output_high(event_loop);
         let mut written = 0;
-        while written < free {
+        while written < free.min(SEND_MAX) {
             match self.socket.try_write(&state.replies.as_bytes()[written..free]) {
                 Ok(0) => break,
                 Ok(sent) => written += sent,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     state.sent_bytes(written);
+                    if state.over_soft_since.is_some() {
+                        self.check_owed(event_loop, state);
+                    }
                     drop(borrowed);
                     if is_waited_for {
                         self.nudge.give();
@@ -476,6 +580,13 @@ impl Connection {
         event_loop.metrics.add(Counter::NetOutputBytes, written as u64);
         event_loop.metrics.count(Counter::WritesProcessed);
         state.sent_bytes(written);
+        if state.over_soft_since.is_some() {
+            self.check_owed(event_loop, state);
+        }
+        if written < free {
+            // The rest is for the next tick: others have theirs first.
+            event_loop.schedule_flush();
+        }
         let done = state.replies.is_empty();
         state.sending = !done;
         let wake = state.closing || is_waited_for;
@@ -489,13 +600,97 @@ impl Connection {
     /// Sees to it that the loop sends what there is.
     fn announce(self: &Rc<Self>, event_loop: &Rc<EventLoop>, state: &mut State) {
         state.session.client.output_bytes.store(state.replies.len() as u64, Relaxed);
+        if state.replies.len() > event_loop.output_high.get() {
+            self.check_owed(event_loop, state);
+        }
         if !std::mem::replace(&mut state.sending, true) {
             event_loop.has_replies(Rc::clone(self));
+        }
+    }
+
+    /// Cuts the client off if it has left too many replies unread for too long.
+    pub(super) fn check_soft_limit(&self, event_loop: &EventLoop) {
+        let mut state = self.state.borrow_mut();
+        if state.over_soft_since.is_some() {
+            self.check_owed(event_loop, &mut state);
+        }
+    }
+
+    /// Holds the unsent replies, those that wait for the disk included, against `client-output-buffer-limit`.
+    fn check_owed(&self, event_loop: &EventLoop, state: &mut State) {
+        let limits = event_loop.settings().client_output_buffer_limit;
+        let limit = if state.session.client.subscribes() { limits.pubsub } else { limits.normal };
+        let (owed, now) = (state.replies.len() as u64, event_loop.clock.instant());
+        let reaches = |bytes: u64| bytes > 0 && owed >= bytes;
+        let since = reaches(limit.soft_bytes).then(|| state.over_soft_since.unwrap_or(now));
+        state.set_over_soft(since, event_loop);
+        let is_overdue = since.is_some_and(|since| (now - since).as_secs() > limit.soft_seconds);
+        if !self.killed.get() && (reaches(limit.hard_bytes) || is_overdue) {
+            let client = &state.session.client;
+            tracing::warn!(
+                client = client.id,
+                address = client.address,
+                bytes = owed,
+                "client closed: it has left more replies unread than client-output-buffer-limit allows"
+            );
+            event_loop.metrics.count(Counter::OutputBufferDisconnections);
+            // A waiter that is about to go is served no more.
+            client.killed.store(true, Relaxed);
+            state.forget_replies();
+            self.kill();
         }
     }
 }
 
 impl State {
+    /// Bytes of unsent replies beyond which no further request is run.
+    fn output_high(&self, event_loop: &EventLoop) -> usize {
+        match self.session.authenticated {
+            true => event_loop.output_high.get(),
+            false => event_loop.output_high.get().min(STRANGER_OUTPUT),
+        }
+    }
+
+    /// Whether requests not yet run, those `MULTI` has queued included, would take more than
+    /// `client-query-buffer-limit` allows with `more` bytes. If so, says it and counts it.
+    fn has_too_much_input(&self, more: usize, event_loop: &EventLoop) -> bool {
+        let queued = self.session.transaction.as_ref().map_or(0, |transaction| transaction.bytes);
+        let bytes = (self.input.len() + queued + more) as u64;
+        let limit = match self.session.authenticated {
+            true => event_loop.settings().client_query_buffer_limit,
+            false => STRANGER_INPUT as u64,
+        };
+        if bytes <= limit {
+            return false;
+        }
+        let client = &self.session.client;
+        tracing::warn!(
+            client = client.id,
+            address = client.address,
+            bytes,
+            "client closed: it has sent more than client-query-buffer-limit allows"
+        );
+        event_loop.metrics.count(Counter::QueryBufferDisconnections);
+        true
+    }
+
+    fn set_over_soft(&mut self, since: Option<Instant>, event_loop: &EventLoop) {
+        let count = event_loop.over_soft.get();
+        match (self.over_soft_since.is_some(), since.is_some()) {
+            (false, true) => event_loop.over_soft.set(count + 1),
+            (true, false) => event_loop.over_soft.set(count - 1),
+            _ => {}
+        }
+        self.over_soft_since = since;
+    }
+
+    /// Drops everything that has not been sent, and its memory.
+    fn forget_replies(&mut self) {
+        self.replies = Reply::new(self.session.protocol);
+        self.gates.clear();
+        self.session.client.output_bytes.store(0, Relaxed);
+    }
+
     /// Lets the replies so far leave only when the log position is safe.
     fn gate(&mut self, lsn: Lsn) {
         let end = self.sent + self.replies.len() as u64;

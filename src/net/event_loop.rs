@@ -13,9 +13,10 @@ use tokio::sync::Notify;
 use super::bell::Bell;
 use super::caretaker;
 use super::clock::Clock;
-use super::connection::Connection;
+use super::connection::{Connection, OUTPUT_HIGH};
 use super::journal::LogJournal;
 use super::mailbox::{Mailbox, Message};
+use super::memory;
 use super::socket::{self, Accepted};
 use crate::aof::{Commit, LogFailed, Policy};
 use crate::command::{Action, Effects};
@@ -86,12 +87,28 @@ pub struct EventLoop {
     pub(super) metrics: LoopMetrics,
     random: Cell<u64>,
     settings: RefCell<(u64, Arc<Settings>)>,
+    /// Bytes of unsent replies beyond which a client's requests wait and its limits are looked at: below every
+    /// limit, so that who reads its replies does not meet one by asking for much at once.
+    pub(super) output_high: Cell<usize>,
+    /// How many connections are above their soft limit.
+    pub(super) over_soft: Cell<usize>,
+    /// Bytes read since the memory in use was looked at.
+    taken_in: Cell<usize>,
+    /// Connections whose requests wait for the log to catch up; each at most once.
+    held_back: RefCell<Vec<Rc<Connection>>>,
     /// Where sockets are read into; shared by all connections, so that an idle one needs no buffer.
     pub(super) scratch: RefCell<Box<[u8]>>,
 }
 
 /// Bytes read from a socket at once.
 const SCRATCH: usize = 64 * 1024;
+
+/// Bytes that wait to be written to the log beyond which no further request is run: what a slow disk may cost.
+const PENDING_MAX: u64 = 64 * 1024 * 1024;
+
+/// Bytes read from sockets after which the memory in use is looked at again, housekeeping or not: by how much, for
+/// each loop, `maxmemory` may be passed before producers are refused.
+const MEMORY_STEP: usize = 8 * 1024 * 1024;
 
 /// How often the loop looks after what happens without requests: keys that expire, the log's last block.
 const HOUSEKEEPING: Duration = Duration::from_millis(100);
@@ -115,6 +132,10 @@ impl EventLoop {
             effects: RefCell::default(),
             metrics,
             random: Cell::new(random | 1),
+            output_high: Cell::new(output_high(&settings.1)),
+            over_soft: Cell::new(0),
+            taken_in: Cell::new(0),
+            held_back: RefCell::default(),
             settings: RefCell::new(settings),
             scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
         })
@@ -130,6 +151,7 @@ impl EventLoop {
                     Message::Woken { client, wake, lsn } => self.wake(client, wake, lsn),
                     Message::Published => self.deliver(),
                     Message::Kill(client) => self.kill(client),
+                    Message::Unpaused => self.connections.borrow().values().for_each(|c| c.look_again()),
                     Message::Committed => self.schedule_flush(),
                     Message::Stop => {
                         housekeeper.abort();
@@ -146,6 +168,19 @@ impl EventLoop {
         Arc::clone(&self.settings.borrow().1)
     }
 
+    /// Counts what has been read; after enough of it, looks at the memory in use.
+    pub(super) fn took_in(&self, bytes: usize) {
+        self.taken_in.set(self.taken_in.get() + bytes);
+        if self.taken_in.get() >= MEMORY_STEP {
+            self.look_at_memory();
+        }
+    }
+
+    fn look_at_memory(&self) {
+        self.taken_in.set(0);
+        self.shell.engine.server.judge_memory(memory::used());
+    }
+
     /// Acts on changed settings: one atomic load where there are none. Whoever has changed them has not been told
     /// yet, so finds them in force.
     fn renew_settings(self: &Rc<EventLoop>) {
@@ -154,6 +189,7 @@ impl EventLoop {
             return;
         }
         *self.settings.borrow_mut() = (config.generation(), config.settings());
+        self.output_high.set(output_high(&self.settings()));
         let policy = Policy::from(self.settings().appendfsync);
         let Some(log) = self.shell.journal.log().filter(|log| log.policy() != policy) else { return };
         if let Err(failed) = log.set_policy(policy) {
@@ -239,6 +275,9 @@ impl EventLoop {
                     self.shell.mailboxes[usize::from(client.home)].send(Message::Kill(*id));
                 }
             }
+            Action::Unpause => {
+                self.shell.mailboxes.iter().for_each(|mailbox| mailbox.send(Message::Unpaused));
+            }
             Action::Shutdown => self.shell.stop(),
             Action::Rewrite => self.shell.rewriter.ring(),
             Action::Sync => self.shell.syncer.ring(),
@@ -289,6 +328,7 @@ impl EventLoop {
                 self.unsent.borrow_mut().push(connection);
             }
         }
+        self.let_go();
     }
 
     /// Commits the log, unless another loop is at it: then that one tells us when it is done, and what it left
@@ -301,25 +341,54 @@ impl EventLoop {
 
     /// Sees to everything that a commit of this loop means, for all loops.
     fn settle(self: &Rc<EventLoop>, committed: Result<Commit, LogFailed>) {
-        let server = &self.shell.engine.server;
         match committed {
             Ok(Commit::Done { more, .. }) => {
-                server.disk_full.store(false, Relaxed);
+                self.look_at_disk();
                 if more {
                     self.schedule_flush();
                 }
                 self.shell.tell_committed(Some(self.home));
             }
-            Ok(Commit::DiskFull) => {
-                if !server.disk_full.swap(true, Relaxed) {
-                    tracing::error!(
-                        "the disk is full: producers are refused, replies wait until there is room"
-                    );
-                }
-            }
+            Ok(Commit::DiskFull) => self.look_at_disk(),
             // Idle means that nothing is left to be written; what was may be on its way to the disk.
             Ok(Commit::Idle | Commit::InProgress) => {}
             Err(failed) => (self.shell.on_log_failure)(&failed),
+        }
+    }
+
+    /// Refuses producers while the disk is full, and says so when that begins and ends.
+    fn look_at_disk(&self) {
+        let Some(log) = self.shell.journal.log() else { return };
+        let (is_full, refused) = (log.is_disk_full(), &self.shell.engine.server.disk_full);
+        if refused.load(Relaxed) == is_full || refused.swap(is_full, Relaxed) == is_full {
+            return;
+        }
+        let reserve_bytes = log.status().reserve_bytes;
+        if is_full {
+            tracing::error!(
+                reserve_bytes,
+                "the disk is full: producers are refused, consumers have the reserve"
+            );
+        } else {
+            tracing::warn!(reserve_bytes, "the disk has room again: producers are let in");
+        }
+    }
+
+    /// Whether the log has more to write than the disk has taken for a while: no further request is run.
+    pub(super) fn is_log_behind(&self) -> bool {
+        self.shell.journal.log().is_some_and(|log| log.pending_bytes() > PENDING_MAX)
+    }
+
+    /// Has a connection nudged once the log is not behind any more.
+    pub(super) fn hold_back(&self, connection: Rc<Connection>) {
+        self.held_back.borrow_mut().push(connection);
+        self.shell.mailboxes[self.home].await_commit(true);
+    }
+
+    /// Nudges those who were held back, when the log is not behind any more.
+    fn let_go(&self) {
+        if !self.held_back.borrow().is_empty() && !self.is_log_behind() {
+            self.held_back.take().iter().for_each(|connection| connection.let_go());
         }
     }
 
@@ -375,8 +444,14 @@ impl EventLoop {
             round = round.wrapping_add(1);
             if round.is_multiple_of(10) {
                 self.drop_idle_connections();
+                self.cut_off_slow_readers();
             }
             let Some(log) = self.shell.journal.log() else { continue };
+            self.let_go();
+            let is_urgent = self.shell.engine.server.memory_full.load(Relaxed);
+            if round.is_multiple_of(if is_urgent { 5 } else { 20 }) {
+                memory::tidy();
+            }
             if log.released() < self.owed.get() {
                 self.schedule_flush();
             }
@@ -392,7 +467,13 @@ impl EventLoop {
             if caretaker::is_overgrown(log, percentage, min_bytes) && server.rewriting.begin_unasked(now_ms) {
                 self.shell.rewriter.ring();
             }
-            if server.active_expire.load(Relaxed) {
+            self.look_at_memory();
+            if log.is_disk_full() && round.is_multiple_of(5) {
+                log.restock();
+            }
+            self.look_at_disk();
+            let is_paused = server.pause.holds_until(true, now_ms).is_some();
+            if server.active_expire.load(Relaxed) && !is_paused {
                 for shard in 0..crate::keyspace::SHARDS {
                     self.turn(|turn| turn.expire(shard));
                 }
@@ -422,6 +503,13 @@ impl EventLoop {
         }
     }
 
+    /// Ends connections that have been above their soft limit for too long.
+    fn cut_off_slow_readers(&self) {
+        if self.over_soft.get() > 0 {
+            self.connections.borrow().values().for_each(|connection| connection.check_soft_limit(self));
+        }
+    }
+
     /// Sends what has been said, so far as clients take it within a second, with the log committed.
     async fn drain(self: &Rc<EventLoop>) {
         for _ in 0..100 {
@@ -435,4 +523,9 @@ impl EventLoop {
         }
         self.connections.borrow_mut().clear();
     }
+}
+
+fn output_high(settings: &Settings) -> usize {
+    let lowest = settings.client_output_buffer_limit.lowest();
+    lowest.map_or(OUTPUT_HIGH, |bytes| OUTPUT_HIGH.min(usize::try_from(bytes / 2).unwrap_or(usize::MAX)))
 }

@@ -39,6 +39,8 @@ pub enum Message {
     Published,
     /// A connection is to be closed.
     Kill(u64),
+    /// `CLIENT PAUSE` is over: requests may run.
+    Unpaused,
     /// The log has moved on: replies may leave.
     Committed,
     /// The server stops: finish what has been said and end.

@@ -15,6 +15,7 @@ mod event_loop;
 mod journal;
 mod listen;
 mod mailbox;
+mod memory;
 mod nudge;
 mod socket;
 mod vitals;

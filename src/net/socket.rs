@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
 
 /// A connection as it was accepted, before it belongs to a loop.
@@ -59,7 +59,23 @@ pub(super) fn register(raw: Raw, keepalive: Duration) -> io::Result<(ReadHalf, W
     }
 }
 
+/// The silence after which the peer of a waiting client is probed, and between the probes.
+const PROBE: Duration = Duration::from_secs(20);
+/// How long the peer of a client that has waited may leave probes unanswered, or take nothing of a reply.
+const UNANSWERED: Duration = Duration::from_secs(45);
+
 impl ReadHalf {
+    /// Waits until the peer has ended the connection, though nothing is read: what it sent before may still be
+    /// there.
+    pub(super) async fn ended(&self) -> io::Result<()> {
+        // Readable is what there is to read, or the end; priority is the end alone, as nobody sends urgent data.
+        let ended = match self {
+            ReadHalf::Tcp(half) => half.ready(Interest::PRIORITY).await,
+            ReadHalf::Unix(half) => half.ready(Interest::PRIORITY).await,
+        };
+        ended.map(drop)
+    }
+
     /// Reads what there is into `buffer` and returns how many bytes; zero at the end. A read that does not fill
     /// the buffer has emptied the socket: tokio notes that, which saves the second call that would find nothing.
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
@@ -86,6 +102,21 @@ impl WriteHalf {
             WriteHalf::Tcp(half) => half.try_write(bytes),
             WriteHalf::Unix(half) => half.try_write(bytes),
         }
+    }
+
+    /// Notices a peer whose machine is gone within about a minute: whoever waits may be handed a message. Not if
+    /// probes are switched off (`tcp-keepalive 0`), and not less often than they say.
+    pub(super) fn probe_often(&self, tcp_keepalive_s: u32) {
+        let WriteHalf::Tcp(half) = self else { return };
+        if tcp_keepalive_s == 0 {
+            return;
+        }
+        let every = PROBE.min(Duration::from_secs(tcp_keepalive_s.into()));
+        let socket = SockRef::from(half.as_ref());
+        let probes = TcpKeepalive::new().with_time(every).with_interval(every).with_retries(2);
+        // A socket that is gone already is noticed by whoever reads it.
+        let _ =
+            socket.set_tcp_keepalive(&probes).and_then(|()| socket.set_tcp_user_timeout(Some(UNANSWERED)));
     }
 
     /// Ends both directions: whoever waits for the socket is woken. One that has ended already may be told so.

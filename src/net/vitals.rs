@@ -62,9 +62,9 @@ pub fn positions(journal: Arc<LogJournal>) -> impl Fn() -> Positions + Send + Sy
     }
 }
 
-const KIB: u64 = 1024;
+pub(super) const KIB: u64 = 1024;
 
-fn file(path: &str) -> String {
+pub(super) fn file(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }
 
@@ -74,7 +74,7 @@ fn system() -> String {
 }
 
 /// The number behind a name at the beginning of a line.
-fn field(text: &str, name: &str) -> Option<u64> {
+pub(super) fn field(text: &str, name: &str) -> Option<u64> {
     let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
     rest.split_whitespace().next()?.parse().ok()
 }
@@ -98,6 +98,7 @@ fn log_status(log: &Log) -> LogStatus {
         size: status.size_bytes,
         base_size: status.base_size_bytes,
         pending_bytes: status.pending_bytes,
+        reserve_bytes: status.reserve_bytes,
         last_write_ok: !status.disk_full && status.failed.is_none(),
         fsyncs: status.syncs,
         last_fsync_us: microseconds(status.last_sync),

@@ -137,6 +137,12 @@ impl RequestParser {
         done
     }
 
+    /// Takes the last request back: the next one is the same again.
+    pub fn step_back(&mut self) {
+        debug_assert_eq!(self.missing, 0, "there was a whole request");
+        self.position = self.start;
+    }
+
     /// Bytes worth making room for beyond `buffered`: what the argument under way still needs, but beyond a
     /// mebibyte no more than has come already.
     #[must_use]
@@ -307,6 +313,21 @@ mod tests {
         assert_eq!(parser.consumed(), line.len());
         assert!(parser.spans.capacity() <= KEEP && parser.words.capacity() <= KEEP);
         assert!(parser.next(b"*1\r\n$4\r\nPING\r\n", LIMITS).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_request_that_is_taken_back_comes_again() {
+        for request in [&b"*2\r\n$4\r\nECHO\r\n$1\r\na\r\n"[..], b"ECHO \"a\"\r\n"] {
+            let buffer = [b"PING\r\n", request, b"\r\nPING\r\n"].concat();
+            let mut parser = RequestParser::default();
+            assert_eq!(parser.next(&buffer, LIMITS).unwrap().unwrap().len(), 1);
+            assert_eq!(&parser.next(&buffer, LIMITS).unwrap().unwrap()[1], b"a");
+            parser.step_back();
+            let done = parser.consumed();
+            assert_eq!(done, b"PING\r\n".len());
+            assert_eq!(&parser.next(&buffer[done..], LIMITS).unwrap().unwrap()[1], b"a");
+            assert_eq!(&parser.next(&buffer[done..], LIMITS).unwrap().unwrap()[0], b"PING");
+        }
     }
 
     #[test]

@@ -88,7 +88,7 @@ fn stream_arguments_at_their_edges() {
         return;
     }
     for protocol in [Protocol::Resp2, Protocol::Resp3] {
-        let mut comparison = Comparison::start(protocol, EXPLAINED);
+        let mut comparison = Comparison::start(protocol, EXPLAINED, false);
         if let Err(difference) = edges::compare(&mut comparison) {
             panic!("{protocol:?}:\n{difference}");
         }

@@ -160,6 +160,7 @@ impl House {
         let (waiter, woken) = self.turn(|turn| {
             lines.iter().find_map(|line| {
                 match turn.execute(&mut seat.session, request(line).as_args(), &mut reply) {
+                    Executed::Paused(_) => unreachable!("nobody has paused anybody"),
                     Executed::Replied => None,
                     Executed::Blocked(waiter) => Some(waiter),
                 }

@@ -355,6 +355,8 @@ const INSERTS: Access = Access::RW.union(Access::INSERT);
 const UPDATES: Access = Access::RW.union(Access::UPDATE);
 const DELETES: Access = Access::RW.union(Access::DELETE);
 const ANSWER: Flags = Flags::WRITE.union(Flags::FAST);
+/// A worker that starts makes its group and itself known: without that it cannot drain anything.
+const JOINS: Flags = Flags::WRITE.union(Flags::DENYOOM).union(Flags::DRAINS);
 
 /// What group commands have in common.
 const STREAM: Command = Command { group: Group::Stream, since: "5.0.0", ..Command::DEFAULT };
@@ -372,7 +374,7 @@ pub(in crate::command) const COMMANDS: &[Command] = &[
                 name: "create",
                 full_name: "xgroup|create",
                 arity: -5,
-                flags: Flags::WRITE.union(Flags::DENYOOM),
+                flags: JOINS,
                 keys: &[KeySpec::at(2, INSERTS)],
                 summary: "Makes a consumer group that reads on from an id.",
                 syntax: "key group <id | $> [MKSTREAM] [ENTRIESREAD entries-read]",
@@ -384,7 +386,7 @@ pub(in crate::command) const COMMANDS: &[Command] = &[
                 full_name: "xgroup|createconsumer",
                 since: "6.2.0",
                 arity: 5,
-                flags: Flags::WRITE.union(Flags::DENYOOM),
+                flags: JOINS,
                 keys: &[KeySpec::at(2, INSERTS)],
                 summary: "Makes a consumer in a group.",
                 syntax: "key group consumer",
