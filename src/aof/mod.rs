@@ -5,18 +5,22 @@
 
 pub mod block;
 mod directory;
+mod fresh;
 mod loader;
 mod log;
 pub mod manifest;
 pub mod record;
 pub mod storage;
+mod survey;
 mod tail;
 mod twin;
 
 pub use block::{DirectoryId, Lsn};
 pub use directory::StorageError;
+pub use fresh::FreshLog;
 pub use loader::{Contents, Cut, LoadError, Progress, Recovery, Replay, open, read};
 pub use log::{Commit, Log, LogFailed, Policy, Status};
 pub use record::Records;
 pub use storage::{DiskStorage, Storage, StorageFile};
+pub use survey::{FoundBlock, FoundFile, Loss, Lsns, Problem, Survey, survey};
 pub use twin::{Fault, Operation, Twin, Unsynced};
