@@ -373,6 +373,20 @@ fn without_a_usable_manifest_the_files_speak_for_themselves() {
         assert_eq!((code, &rest), (0, &commands), "{said}");
     }
 
+    // A manifest of another log counts for nothing.
+    let other = twin.killed();
+    let storage: Arc<dyn Storage> = Arc::new(Twin::new());
+    drop(
+        millstream::aof::open(&storage, NEW_ID, Policy::Always, NOW_MS, &mut |_, _, _| Ok(()), &mut |_| {})
+            .unwrap(),
+    );
+    let mut foreign = vec![0; 1000];
+    let len = storage.open(MANIFEST).unwrap().read_at(0, &mut foreign).unwrap();
+    other.set_contents(MANIFEST, &foreign[..len]);
+    let (code, said) = check(&other);
+    assert!(code == 1 && said.contains("aof.manifest belongs to another log: 2222"), "{said}");
+    assert_eq!(salvage(&other, false).2, commands);
+
     // An old copy of the manifest lists fewer files than there are.
     let first = "file appendonly.aof.1.incr.aof seq 1 type i\n";
     assert!(older.ends_with(&first.replace('1', "3")));

@@ -43,7 +43,7 @@ impl<'a> FreshLog<'a> {
         })?;
         directory::remove_unfinished(storage, UNFINISHED)?;
         if let Some(names) = loader::log_files(storage)? {
-            return Err(LoadError::Unlisted { file: directory::path(&names[0]) });
+            return Err(LoadError::Unlisted { file: directory::path(&names[0]), first: None });
         }
         storage.create_directory(UNFINISHED).map_err(StorageError::new("create", UNFINISHED))?;
         let name = format!("{UNFINISHED}/{}", manifest::File::increment(1).name);

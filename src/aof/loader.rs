@@ -77,11 +77,15 @@ pub enum LoadError {
     Missing {
         /// Which.
         file: String,
+        /// The first block of the file behind it, if that can be read.
+        next: Option<Lsn>,
     },
     /// A file holds data that the manifest does not list: the manifest is older than the files.
     Unlisted {
         /// Which.
         file: String,
+        /// Its first block, if that can be read.
+        first: Option<Lsn>,
     },
     /// A file is from another log, or in the place of another file.
     Foreign {
@@ -122,7 +126,10 @@ impl fmt::Display for LoadError {
             Self::InUse => f.write_str("another process is using the data directory"),
             Self::Storage(error) => error.fmt(f),
             Self::OtherServer { file, what } => {
-                write!(f, "{file}: {what}; data of Redis or Valkey cannot be loaded in this form")
+                write!(
+                    f,
+                    "{file}: {what}; `millstream aof import` makes a log of what Redis or Valkey has written"
+                )
             }
             Self::Emptied => write!(
                 f,
@@ -139,12 +146,16 @@ impl fmt::Display for LoadError {
                 write!(f, "there is {file} but no {}", directory::path(manifest::NAME))
             }
             Self::Manifest(error) => write!(f, "{}: {error}", directory::path(manifest::NAME)),
-            Self::Missing { file } => write!(f, "{file} is missing, although the manifest lists it"),
-            Self::Unlisted { file } => {
-                write!(
-                    f,
-                    "{file} holds data, although the manifest does not list it: is the manifest an old copy?"
-                )
+            Self::Missing { file, next } => {
+                write!(f, "{file} is missing, although the manifest lists it")?;
+                next.map_or(Ok(()), |next| write!(f, "; it held blocks up to {}", next.saturating_sub(1)))
+            }
+            Self::Unlisted { file, first } => {
+                let what = "although the manifest does not list it: is the manifest an old copy?";
+                match first {
+                    Some(first) => write!(f, "{file} holds data, from block {first} on, {what}"),
+                    None => write!(f, "{file} holds data, {what}"),
+                }
             }
             Self::Foreign { file, what } => write!(f, "{file}: {what}"),
             Self::Damaged { file, offset, first, last, what } => {
@@ -362,7 +373,14 @@ pub fn read(
     }
     let mut files = Vec::new();
     for increment in manifest.increments() {
-        files.push(Window::open(storage, directory::path(&increment.name))?);
+        let opened = Window::open(storage, directory::path(&increment.name)).map_err(|error| match error {
+            LoadError::Missing { file, .. } => {
+                let next = manifest::File::increment(increment.sequence.saturating_add(1));
+                LoadError::Missing { file, next: first_block(storage, &directory::path(&next.name)) }
+            }
+            other => other,
+        });
+        files.push(opened?);
     }
     let bytes_total = files.iter().map(|file| file.len).sum();
     let mut reader = Reader {
@@ -463,12 +481,20 @@ fn leftovers(storage: &dyn Storage, manifest: &Manifest, names: &[String]) -> Re
         } else if manifest::is_data_file(name) && !manifest.files.iter().any(|file| file.name == *name) {
             let file = storage.open(&path).map_err(StorageError::new("open", &path))?;
             if file.len().map_err(StorageError::new("read", &path))? > FILE_START_LEN as u64 {
-                return Err(LoadError::Unlisted { file: path });
+                let first = first_block(storage, &path);
+                return Err(LoadError::Unlisted { file: path, first });
             }
             found.push(path);
         }
     }
     Ok(found)
+}
+
+/// The number of a file's first block, to tell a person.
+fn first_block(storage: &dyn Storage, path: &str) -> Option<Lsn> {
+    let mut start = [0; FILE_START_LEN];
+    storage::read_full(&*storage.open(path).ok()?, 0, &mut start).ok()?;
+    Some(block::read_file_start(&start)?.header.lsn)
 }
 
 /// Reads block after block and knows what they say about each other.
@@ -502,7 +528,10 @@ impl Reader<'_, '_> {
             let what = "the first block of the file is not readable";
             return Err(file.damaged(0, expected, expected, what));
         };
-        let foreign = |what| Err(LoadError::Foreign { file: file.name.clone(), what });
+        let foreign = |what| {
+            let what = format!("{what}; blocks from {expected} on should be in it");
+            Err(LoadError::Foreign { file: file.name.clone(), what })
+        };
         let directory = *self.directory.get_or_insert(start.directory);
         if start.directory != directory {
             return foreign(format!("it belongs to log {}, not to {directory}", start.directory));
@@ -725,7 +754,7 @@ pub(super) struct Window {
 impl Window {
     pub(super) fn open(storage: &dyn Storage, name: String) -> Result<Self, LoadError> {
         let file = storage.open(&name).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => LoadError::Missing { file: name.clone() },
+            ErrorKind::NotFound => LoadError::Missing { file: name.clone(), next: None },
             _ => StorageError::new("open", &name)(error).into(),
         })?;
         let len = file.len().map_err(StorageError::new("read", &name))?;

@@ -22,7 +22,7 @@ pub trait Storage: Send + Sync {
     /// # Errors
     /// `WouldBlock` when another process has it.
     fn lock(&self) -> io::Result<Box<dyn Send + Sync>>;
-    /// Whether another process has the data directory at this moment. Nothing is created to find out.
+    /// Whether another process has the data directory at this moment. Nothing is created to find out, and nothing kept.
     fn is_locked(&self) -> io::Result<bool> {
         match self.lock() {
             Ok(_) => Ok(false),

@@ -155,7 +155,7 @@ pub fn survey(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Option<Survey>, LoadError> {
     let Some(names) = loader::log_files(storage)? else { return Ok(None) };
-    let (listed, manifest_problem) = match loader::read_manifest(storage, &names) {
+    let (listed, mut manifest_problem) = match loader::read_manifest(storage, &names) {
         Ok(manifest) => (Some(manifest), None),
         Err(error @ (LoadError::NoManifest { .. } | LoadError::Manifest(_))) => {
             (None, Some(error.to_string()))
@@ -163,10 +163,17 @@ pub fn survey(
         Err(error) => return Err(error),
     };
     let mut candidates = candidates(storage, &names, listed.as_ref())?;
-    let directory = listed
-        .and_then(|manifest| manifest.directory)
-        .or_else(|| candidates.iter().find_map(|candidate| Some(candidate.start?.directory)));
-    arrange(&mut candidates, directory);
+    let named = listed.as_ref().and_then(|manifest| manifest.directory);
+    let mut found = candidates.iter().filter_map(|candidate| Some(candidate.start?.directory)).peekable();
+    let directory = match (named, found.peek().copied()) {
+        (Some(named), Some(first)) if !found.any(|directory| directory == named) => {
+            manifest_problem =
+                Some(format!("{} belongs to another log: {named}", directory::path(manifest::NAME)));
+            Some(first)
+        }
+        (named, first) => named.or(first),
+    };
+    arrange(&mut candidates, directory, listed.is_some());
 
     let bytes_total = candidates.iter().map(Candidate::len).sum();
     let mut reader = Reader {
@@ -251,10 +258,10 @@ fn candidates(
             Err(error) => return Err(error),
         };
         let mut candidate = Candidate { file, window, start: None, is_listed, is_copy: false };
-        if let Some(window) = &mut candidate.window {
-            if window.readable(0) > 0 {
-                candidate.start = block::read_file_start(window.view(0, FILE_START_LEN)?);
-            }
+        if let Some(window) = &mut candidate.window
+            && window.readable(0) > 0
+        {
+            candidate.start = block::read_file_start(window.view(0, FILE_START_LEN)?);
         }
         // A rotation that was interrupted leaves a file without data.
         if is_listed || candidate.len() > FILE_START_LEN as u64 {
@@ -265,7 +272,7 @@ fn candidates(
 }
 
 /// Puts files into the order in which they were written: the newest base, then the increments since.
-fn arrange(candidates: &mut Vec<Candidate>, directory: Option<DirectoryId>) {
+fn arrange(candidates: &mut Vec<Candidate>, directory: Option<DirectoryId>, has_manifest: bool) {
     let is_increment = |candidate: &Candidate| candidate.file.kind != Kind::Base;
     // Of two with the same first block, the one that has the right name counts.
     candidates.sort_by_key(|candidate| {
@@ -279,7 +286,7 @@ fn arrange(candidates: &mut Vec<Candidate>, directory: Option<DirectoryId>) {
     // Without a manifest, the base says which increments it has replaced.
     candidates.retain(|candidate| {
         candidate.file.kind == Kind::Base
-            || candidate.is_listed
+            || has_manifest
             || candidate.start.zip(base_lsn).is_none_or(|(start, base)| start.header.lsn >= base)
     });
     let mut seen = Vec::new();
@@ -356,6 +363,10 @@ impl Reader<'_, '_> {
             Some(start) => {
                 if sequence != file.sequence {
                     found.problem(0, 0, "it is in the place of another file", None, Loss::Nothing);
+                }
+                if before.as_ref().is_some_and(|file| file.kind == Kind::Base) {
+                    // The base stands for all blocks before.
+                    self.last = start.header.lsn - 1;
                 }
                 self.check_order(&mut found, before, &start.header);
                 self.accept(&start.header);
@@ -489,7 +500,6 @@ impl Reader<'_, '_> {
     /// Compares a file's first block with the file before.
     fn check_order(&mut self, found: &mut FoundFile, before: Option<&mut FoundFile>, header: &Header) {
         let expected = self.last + 1;
-        let follows_base = before.as_ref().is_some_and(|file| file.kind == Kind::Base);
         let open = before.and_then(|file| file.problems.last_mut());
         let open = open.filter(|problem| problem.lost.is_some_and(|lost| lost.last.is_none()));
         if header.lsn == expected {
@@ -499,7 +509,7 @@ impl Reader<'_, '_> {
             }
             return;
         }
-        if found.kind == Kind::Base || follows_base {
+        if found.kind == Kind::Base {
             return;
         }
         if header.lsn < expected {

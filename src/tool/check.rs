@@ -9,7 +9,7 @@ use crate::aof::manifest::Kind;
 use crate::aof::{Contents, FoundFile, LoadError, Loss, Problem, Progress, Storage, Survey, read, survey};
 
 /// How often a log that a server is changing is looked at before what is found counts.
-const TRIES: usize = 5;
+const TRIES: usize = 3;
 
 /// Checks the log in `storage` and prints what it found. With `applies` the commands are applied as well, which takes as
 /// much memory as the server needs; only then is it sure that it would start. Returns the exit code.
@@ -45,7 +45,7 @@ pub fn check(
     match &found {
         Ok(Some(survey)) => describe(survey, there, out)?,
         Ok(None) | Err(LoadError::OtherServer { .. }) => {
-            writeln!(out, "{}: no log of Millstream", there.place)?
+            writeln!(out, "{}: no log of Millstream", there.place)?;
         }
         Err(error) => writeln!(out, "{}: {error}", there.place)?,
     }

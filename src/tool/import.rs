@@ -77,7 +77,9 @@ pub fn import(
 
     let target = target()?;
     let mut fresh = FreshLog::begin(&*target, there.new_id, there.now_ms).map_err(|error| match error {
-        LoadError::Unlisted { file } => ToolError::Said(format!("{to_place} holds a log already: {file}")),
+        LoadError::Unlisted { file, .. } => {
+            ToolError::Said(format!("{to_place} holds a log already: {file}"))
+        }
         other => other.into(),
     })?;
     let mut applied = Applied::new(there.new_id);
@@ -348,7 +350,7 @@ fn read_file(
         if is("SELECT", 2) {
             let index = std::str::from_utf8(&args[1]).ok().and_then(|text| text.parse().ok());
             db = index
-                .filter(|index| *index < DATABASES)
+                .filter(|index: &u8| usize::from(*index) < DATABASES)
                 .ok_or_else(|| wrong("there is no such database here", input.name))?;
         } else if is("MULTI", 1) {
             if transaction.replace((offset, Vec::new())).is_some() {

@@ -181,8 +181,16 @@ impl ProgressLine {
     }
 }
 
+impl Drop for ProgressLine {
+    fn drop(&mut self) {
+        if self.shown.is_some_and(|percent| percent < 100) {
+            let _ = io::stderr().write_all(b"\r\x1b[K");
+        }
+    }
+}
+
 /// How many databases there can be.
-const DATABASES: u8 = u8::MAX;
+const DATABASES: usize = u8::MAX as usize;
 
 /// An engine that commands are applied to, to see whether they can be.
 struct Applied {
@@ -197,7 +205,7 @@ impl Applied {
         let server = Arc::new(Server::new(Config::new(Settings::default()), metrics));
         let seed = |at: usize| u64::from_le_bytes(new_id.0[at..at + 8].try_into().expect("eight bytes"));
         let hasher = RandomState::with_seeds(seed(0), seed(8), seed(4), seed(2));
-        let engine = Engine::new(server, Arc::new(NoJournal), usize::from(DATABASES), &hasher);
+        let engine = Engine::new(server, Arc::new(NoJournal), DATABASES, &hasher);
         let client = Client::new(0, 0, String::new(), String::new(), 0);
         let counters = loops.pop().expect("one was asked for");
         let replay = Replay::new(Session::new(Arc::new(client), true), counters);
@@ -205,7 +213,7 @@ impl Applied {
     }
 
     fn apply(&mut self, db: u8, clock_ms: u64, arguments: &[&[u8]]) -> Result<(), String> {
-        if db >= DATABASES {
+        if usize::from(db) >= DATABASES {
             return Err(format!("there is no database {db}"));
         }
         self.request.assign(arguments);
