@@ -488,6 +488,15 @@ fn a_log_of_ours_is_not_imported_and_none_is_overwritten() {
     ours.set_contents(aof_support::FILE, &bytes);
     assert!(import_from(&ours).0.unwrap_err().contains("damaged at byte"));
 
+    // Nor by the back door.
+    let file = aof_support::FILE.strip_prefix("appendonlydir/").unwrap();
+    assert!(import_from(&single(&bytes)).0.unwrap_err().contains("name its data directory"));
+    let inside = Twin::new();
+    inside.set_contents(file, &bytes);
+    let manifest = ours.contents("appendonlydir/appendonly.aof.manifest").unwrap();
+    inside.set_contents("appendonly.aof.manifest", &manifest);
+    assert!(import_from(&inside).0.unwrap_err().contains("name its data directory"));
+
     assert!(import_from(&Twin::new()).0.unwrap_err().contains("there is no append-only file"));
     let (mut out, target) = (Vec::new(), ours.clone());
     let source = single(&encode(&["RPUSH l a"]));

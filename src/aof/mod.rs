@@ -1,7 +1,7 @@
 //! The append-only log: what happened, on disk, in a form that Redis can load.
 //!
 //! Format ([`record`], [`block`], [`manifest`]) is pure; [`storage`] alone touches a disk; the rest decides what is
-//! written when, and what may be believed afterwards. [`survey`] and [`FreshLog`] are for the tool that looks at logs
+//! written when, and what may be believed afterwards. [`survey()`] and [`FreshLog`] are for the tool that looks at logs
 //! which are not as they should be, and makes new ones.
 
 pub mod block;

@@ -102,7 +102,8 @@ fn command() -> Command {
                 .about("Make a new log of everything that can be read of a damaged one")
                 .long_about(
                     "Makes a new data directory with everything that can be read of a damaged log, and says what is \
-                     lost. The original stays as it is.\n\nExit code: 0 done, 1 not done, 2 wrong usage.",
+                     lost. The original stays as it is. Commands are applied on the way, which takes as much memory as \
+                     the server needs.\n\nExit code: 0 done, 1 not done, 2 wrong usage.",
                 )
                 .arg(dir())
                 .arg(path("to", "The data directory to make; it must be empty or not there yet"))

@@ -28,6 +28,9 @@ const MANIFEST_BYTES_MAX: usize = 1024 * 1024;
 /// The most bytes of one argument: what Redis accepts unless told otherwise.
 const ARGUMENT_BYTES_MAX: u64 = 512 * 1024 * 1024;
 
+/// How a file of ours begins.
+const OWN_START: &[u8; 14] = b"*2\r\n$4\r\nPING\r\n";
+
 /// What to import.
 #[derive(Clone, Copy)]
 pub struct Source<'a> {
@@ -50,8 +53,8 @@ pub fn import(
     out: &mut dyn Write,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<u8, ToolError> {
-    refuse_own(source, there)?;
     let files = files(source, there)?;
+    refuse_own(source, &files, there)?;
     let mut foreign = Foreign { storage: source.storage, files: &files, progress, torn: None };
 
     let mut unknown: BTreeMap<String, u64> = BTreeMap::new();
@@ -129,17 +132,25 @@ pub fn import(
     Ok(EXIT_OK)
 }
 
-/// A log of ours needs no import, and a damaged one must not get in by one: this way nothing would notice.
-fn refuse_own(source: Source<'_>, there: &Circumstances) -> Result<(), ToolError> {
-    if source.file.is_some() {
+/// A log of ours needs no import, and a damaged one must not get in by one: this way nothing would notice. Only one that
+/// another server has gone on with is taken, if it is whole up to there.
+fn refuse_own(source: Source<'_>, files: &[String], there: &Circumstances) -> Result<(), ToolError> {
+    // No other server begins a file so.
+    let is_own = |name: &String| {
+        let mut start = [0; OWN_START.len()];
+        let read = source.storage.open(name).and_then(|file| read_full(&*file, 0, &mut start));
+        read.is_ok() && start == *OWN_START
+    };
+    if !files.iter().any(is_own) {
         return Ok(());
     }
     let message = match read(source.storage, &mut |_, _, _| Ok(()), &mut |_| {}) {
-        // Whatever it says: this is not one.
-        Ok(None) | Err(LoadError::OtherServer { .. } | LoadError::NoManifest { .. }) => return Ok(()),
-        // Another name for files than ours has always had.
-        Err(LoadError::Manifest(manifest::Error::Line(..) | manifest::Error::Files(_))) => return Ok(()),
+        _ if !files[0].starts_with(manifest::DIRECTORY) => {
+            "this belongs to a log of Millstream: name its data directory".to_owned()
+        }
+        Ok(None) => return Ok(()),
         Ok(Some(_)) => "it is a log of Millstream, which needs no import".to_owned(),
+        Err(LoadError::OtherServer { .. }) => return Ok(()),
         Err(error) => error.to_string(),
     };
     Err(ToolError::Said(format!("{}: {message}", there.place)))
