@@ -20,7 +20,7 @@ pub struct FoundBlock<'a> {
     pub file: &'a str,
     /// Where it starts in the file.
     pub offset: u64,
-    /// Its number.
+    /// Its number; of a block of a base, the last block that the base stands for.
     pub lsn: Lsn,
     /// Wall clock when it was written, milliseconds since 1970.
     pub clock_ms: u64,
@@ -94,7 +94,7 @@ pub struct FoundFile {
     pub sequence: u64,
     /// Its length.
     pub bytes: u64,
-    /// The first and the last block that can be read.
+    /// The first and the last block that can be read. Those of a base are numbered by themselves.
     pub lsns: Option<(Lsn, Lsn)>,
     /// The oldest and the newest wall clock in them, milliseconds since 1970.
     pub clocks_ms: Option<(u64, u64)>,
@@ -183,6 +183,7 @@ pub fn survey(
         directory,
         last: 0,
         durable: 0,
+        covers: None,
     };
     let newest = candidates.iter().rposition(|candidate| candidate.counts(directory)).unwrap_or(0);
     let mut files = Vec::new();
@@ -206,6 +207,14 @@ pub fn survey(
     Ok(Some(Survey { directory, manifest: manifest_problem, files, last, durable }))
 }
 
+/// What tells the number of a base from that of an increment.
+const BASE: u64 = 1 << 63;
+
+/// The number that a file's blocks should know it by.
+fn number(file: &manifest::File) -> u64 {
+    if file.kind == Kind::Base { file.sequence | BASE } else { file.sequence }
+}
+
 /// A file that may belong to the log.
 struct Candidate {
     file: manifest::File,
@@ -223,8 +232,21 @@ impl Candidate {
     }
 
     /// The number it goes by: its own, if that can be read.
-    fn sequence(&self) -> u64 {
-        self.start.map_or(self.file.sequence, |start| start.sequence)
+    fn number(&self) -> u64 {
+        self.start.map_or(number(&self.file), |start| start.sequence)
+    }
+
+    fn is_base(&self) -> bool {
+        self.number() >= BASE
+    }
+
+    /// Whether it ends as a base does when it is whole: with an empty block that vouches for all others.
+    fn is_whole_base(&mut self) -> bool {
+        let (Some(start), Some(window)) = (self.start, &mut self.window) else { return false };
+        let Some(at) = window.len.checked_sub(HEADER_LEN as u64) else { return false };
+        let salt = Salt::new(start.directory, start.sequence);
+        let last = window.view(at, HEADER_LEN).ok().and_then(|bytes| block::read_header(bytes, salt));
+        last.is_some_and(|last| last.payload_len == 0 && last.durable + 1 == last.lsn)
     }
 
     fn counts(&self, directory: Option<DirectoryId>) -> bool {
@@ -273,35 +295,43 @@ fn candidates(
 
 /// Puts files into the order in which they were written: the newest base, then the increments since.
 fn arrange(candidates: &mut Vec<Candidate>, directory: Option<DirectoryId>, has_manifest: bool) {
-    let is_increment = |candidate: &Candidate| candidate.file.kind != Kind::Base;
+    if !has_manifest {
+        choose_base(candidates);
+    }
     // Of two with the same first block, the one that has the right name counts.
     candidates.sort_by_key(|candidate| {
-        let (own, named) = (candidate.sequence(), candidate.file.sequence);
-        (is_increment(candidate), own, own != named, named)
-    });
-    let bases = candidates.iter().filter(|candidate| candidate.file.kind == Kind::Base).count();
-    candidates.drain(..bases.saturating_sub(1));
-    let base_lsn =
-        candidates.first().filter(|_| bases > 0).and_then(|base| base.start).map(|start| start.header.lsn);
-    // Without a manifest, the base says which increments it has replaced.
-    candidates.retain(|candidate| {
-        candidate.file.kind == Kind::Base
-            || has_manifest
-            || candidate.start.zip(base_lsn).is_none_or(|(start, base)| start.header.lsn >= base)
+        let (own, named) = (candidate.number(), number(&candidate.file));
+        (own != named, named)
     });
     let mut seen = Vec::new();
     for candidate in candidates.iter_mut() {
-        if let Some(start) = candidate.start.filter(|start| Some(start.directory) == directory) {
-            let name = (candidate.file.kind == Kind::Base, start.sequence);
-            candidate.is_copy = seen.contains(&name);
-            seen.push(name);
+        if candidate.start.is_some_and(|start| Some(start.directory) == directory) {
+            candidate.is_copy = seen.contains(&candidate.number());
+            seen.push(candidate.number());
         }
     }
     // What does not belong here stands where another file should be.
     candidates.sort_by_key(|candidate| {
-        let own = if candidate.counts(directory) { candidate.sequence() } else { candidate.file.sequence };
-        (is_increment(candidate), own, candidate.file.sequence)
+        let named = number(&candidate.file);
+        let place = if candidate.counts(directory) { candidate.number() } else { named };
+        (place < BASE, place, named)
     });
+}
+
+/// Without a manifest: keeps the newest base that is whole, and drops what it has replaced. One that is not whole was
+/// being written, unless the increments it would have replaced are gone.
+fn choose_base(candidates: &mut Vec<Candidate>) {
+    let is_oldest = |candidate: &Candidate| candidate.start.is_some_and(|start| start.header.lsn == 1);
+    let has_oldest = candidates.iter().any(|candidate| !candidate.is_base() && is_oldest(candidate));
+    let mut bases: Vec<_> = candidates.extract_if(.., |candidate| candidate.is_base()).collect();
+    bases.sort_by_key(Candidate::number);
+    let whole = bases.iter_mut().rposition(Candidate::is_whole_base);
+    let Some(at) = whole.or(bases.len().checked_sub(1).filter(|_| !has_oldest)) else { return };
+    let base = bases.swap_remove(at);
+    if let Some(start) = base.start {
+        candidates.retain(|candidate| candidate.start.is_none_or(|own| own.header.lsn > start.header.lsn));
+    }
+    candidates.push(base);
 }
 
 struct Reader<'a, 'v> {
@@ -311,6 +341,8 @@ struct Reader<'a, 'v> {
     directory: Option<DirectoryId>,
     last: Lsn,
     durable: Lsn,
+    /// The last block that the base stands for, while that is read.
+    covers: Option<Lsn>,
 }
 
 impl Reader<'_, '_> {
@@ -322,11 +354,12 @@ impl Reader<'_, '_> {
         before: Option<&mut FoundFile>,
     ) -> Result<(FoundFile, ControlFlow<()>), LoadError> {
         let counts = candidate.counts(self.directory);
-        let sequence = candidate.sequence();
+        let own_number = candidate.number();
+        let kind = if candidate.is_base() { Kind::Base } else { Kind::Increment };
         let Candidate { file, window, start, is_listed, is_copy } = candidate;
         let mut found = FoundFile {
             name: directory::path(&file.name),
-            kind: file.kind,
+            kind,
             sequence: file.sequence,
             bytes: 0,
             lsns: None,
@@ -361,16 +394,20 @@ impl Reader<'_, '_> {
         let mut at = 0;
         match start {
             Some(start) => {
-                if sequence != file.sequence {
+                if own_number != number(&file) {
                     found.problem(0, 0, "it is in the place of another file", None, Loss::Nothing);
                 }
-                if before.as_ref().is_some_and(|file| file.kind == Kind::Base) {
-                    // The base stands for all blocks before.
+                if self.last == 0 && before.as_ref().is_some_and(|file| file.kind == Kind::Base) {
+                    // A base that does not say so stands for all blocks before.
                     self.last = start.header.lsn - 1;
                 }
-                self.check_order(&mut found, before, &start.header);
-                self.accept(&start.header);
-                found.count(&start.header);
+                if kind == Kind::Base {
+                    self.last = 0;
+                } else {
+                    self.check_order(&mut found, before, &start.header);
+                    self.accept(&start.header);
+                    found.count(&start.header);
+                }
                 at = FILE_START_LEN as u64;
             }
             None if len == 0 => {
@@ -379,7 +416,11 @@ impl Reader<'_, '_> {
             }
             None => {}
         }
-        let salt = Salt::new(directory, sequence);
+        let salt = Salt::new(directory, own_number);
+        let durable = self.durable;
+        if kind == Kind::Base {
+            self.covers = Some(start.map_or(0, |start| start.header.lsn));
+        }
         while at < len {
             let block = match self.block(&mut found, &mut window, at, salt) {
                 // A disk that cannot read a part of a block has lost all of it.
@@ -401,6 +442,12 @@ impl Reader<'_, '_> {
             }
         }
         self.report.bytes_done += if start.is_some() { FILE_START_LEN as u64 } else { 0 };
+        if let Some(covers) = self.covers.take() {
+            if self.durable + 1 != self.last && found.problems.is_empty() {
+                found.problem(len, 0, "the base does not end where it should", None, Loss::Durable);
+            }
+            (self.last, self.durable) = (covers, durable.max(covers));
+        }
         Ok((found, ControlFlow::Continue(())))
     }
 
@@ -441,8 +488,8 @@ impl Reader<'_, '_> {
         if before / READ_BYTES as u64 != self.report.bytes_done / READ_BYTES as u64 {
             (self.progress)(self.report);
         }
-        let block =
-            FoundBlock { file: &found.name, offset: at, lsn: header.lsn, clock_ms: header.clock_ms, payload };
+        let lsn = self.covers.unwrap_or(header.lsn);
+        let block = FoundBlock { file: &found.name, offset: at, lsn, clock_ms: header.clock_ms, payload };
         Ok(Some((end, (self.visit)(&block))))
     }
 
@@ -509,9 +556,6 @@ impl Reader<'_, '_> {
             }
             return;
         }
-        if found.kind == Kind::Base {
-            return;
-        }
         if header.lsn < expected {
             found.problem(0, 0, "it repeats blocks of the file before", None, Loss::Nothing);
             return;
@@ -539,6 +583,8 @@ impl FoundFile {
     }
 
     fn problem(&mut self, offset: u64, bytes: u64, what: &'static str, lost: Option<Lsns>, loss: Loss) {
+        // Nobody else knows the numbers of a base's blocks.
+        let lost = lost.filter(|_| self.kind != Kind::Base);
         // Blocks that are there twice come in long rows.
         if let Some(last) = self.problems.last_mut()
             && (last.what, last.lost, last.offset + last.bytes) == (what, None, offset)

@@ -124,8 +124,10 @@ pub(super) fn sentence(problem: &Problem) -> String {
         text += &format!(", {}", count(*bytes, "byte"));
     }
     text += &format!(": {what}");
-    if let Some(lost) = lost {
-        text += &format!("; {lost} {tail}");
+    match lost {
+        Some(lost) => text += &format!("; {lost} {tail}"),
+        None if *loss == Loss::Durable => text += "; what was in it is lost",
+        None => {}
     }
     text
 }
