@@ -21,6 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["command", "keyspace", "resp", "session", "server", "metrics", "aof::record", "aof::Records"],
     ),
     ("aof", &["config"]),
+    ("tool", &["aof", "engine", "command", "resp", "session", "server", "config", "metrics"]),
     ("net", &["engine", "resp", "aof", "command", "keyspace", "session", "server", "config", "metrics"]),
 ];
 
