@@ -516,9 +516,14 @@ impl Reader<'_, '_> {
             self.durable = self.durable.max(header.durable);
         }
         let Some((next, header)) = next_block(window, at + 1, salt, first)? else {
-            let loss = if has_successor || is_bad_spot { Loss::Durable } else { Loss::Unpromised };
+            let loss = match has_successor {
+                // Room for a header and no more: the block that vouches for the others.
+                true if left == HEADER_LEN as u64 => Loss::Nothing,
+                false if !is_bad_spot => Loss::Unpromised,
+                _ => Loss::Durable,
+            };
             let lost = Some(Lsns { first, last: None });
-            found.problem(at, window.len - at, what, lost, loss);
+            found.problem(at, left, what, lost, loss);
             return Ok(window.len);
         };
         let bytes = next - at;
