@@ -312,7 +312,10 @@ fn whatever_is_missing_stale_or_foreign_is_named_and_nothing_is_changed() {
     let twice = change(&|t| t.set_contents(&name(3), &t.contents(&name(2)).unwrap()));
     assert_eq!(
         twice,
-        format!("{}: it is increment 2, in the place of increment 3; blocks from 6 on should be in it", name(3))
+        format!(
+            "{}: it is increment 2, in the place of increment 3; blocks from 6 on should be in it",
+            name(3)
+        )
     );
     let cut_to_nothing = change(&|t| t.set_contents(&name(3), b""));
     assert!(

@@ -513,7 +513,7 @@ fn a_damaged_base_is_read_as_far_as_it_goes() {
         let accepted = salvage(&damaged, true);
         assert_eq!((accepted.0, accepted.2), (0, expected), "{at}");
     }
-    for (cut, left) in [(whole.len() - 127, 0..4), (second, 0..2), (50, 0..0), (0, 0..0)] {
+    for (cut, left) in [(whole.len() - block::HEADER_LEN, 0..4), (second, 0..2), (50, 0..0), (0, 0..0)] {
         let torn = twin.killed();
         torn.set_contents(BASE, &whole[..cut]);
         assert_eq!(check(&torn).0, 1, "{cut}");
