@@ -17,7 +17,7 @@
 //!  │        │           ├──────► resp::Reply
 //!  │        └───────────┴──────► aof::record (pure)
 //!  ├──► resp (bytes ↔ requests and replies)
-//!  └──► aof (writer, loader, storage), config, metrics            main ──► everything
+//!  └──► aof (writer, loader, rewrite, storage), config, metrics     main ──► everything
 //! ```
 //!
 //! | room | what lives there | never there |
@@ -26,7 +26,7 @@
 //! | [`keyspace`] | keys, expiry, lists, streams | RESP, clocks, I/O |
 //! | [`command`] | one file a family, its table at its foot; [`command::table`] is all of them | sockets, shards, files, clocks |
 //! | [`engine`] | shards, waiters, transactions; [`engine::Turn`] runs requests | tokio, files |
-//! | [`aof`] | blocks and records (pure), the live log, recovery, the storage it all goes through | what commands mean |
+//! | [`aof`] | blocks and records (pure), the live log, its base, recovery, the storage it all goes through | what commands mean |
 //! | [`net`] | event loops, connections, the tick | what commands mean |
 //! | [`config`] | the one table of options and what is made of it | files |
 //! | [`session`], [`server`], [`metrics`] | what a connection, all connections, all loops share | |
@@ -62,6 +62,10 @@
 //! one checksummed block, one write and, under `always`, one sync, for everybody. Replies whose block is released
 //! are written to their sockets. After a crash [`aof::open`] reads the blocks back, each command through
 //! [`engine::Engine::replay`], and cuts at most what nobody was ever told.
+//!
+//! When the log has grown, a thread beside the loops rewrites it (`net::caretaker`): all shards are held for the moment
+//! in which a new file begins, then [`engine::Engine::walk`] hands out the keys as they were at that moment, a few at a
+//! time; [`command::recreate`] says each in commands, and [`aof::Base`] puts them in the place of the older files.
 #![forbid(unsafe_code)]
 
 pub mod aof;

@@ -9,7 +9,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
-use std::time::Duration;
 
 use ahash::RandomState;
 use millstream::aof::{self, DirectoryId, DiskStorage, LogFailed, Policy, Storage};
@@ -17,7 +16,9 @@ use millstream::command::table;
 use millstream::config::{self, AofCommand, CommandLine, Config, Settings};
 use millstream::engine::{Engine, Replay};
 use millstream::metrics::{LoopMetrics, Metrics};
-use millstream::net::{Clock, EventLoop, Listener, LogJournal, Mailbox, Shell, accept, listen, vitals};
+use millstream::net::{
+    Bell, Clock, EventLoop, Listener, LogJournal, Mailbox, Shell, accept, listen, positions, tend_log, vitals,
+};
 use millstream::report;
 use millstream::resp::OwnedArgs;
 use millstream::server::Server;
@@ -119,12 +120,15 @@ fn serve(settings: Settings, config_file: Option<&str>) -> Result<(), Failure> {
     let vitals = vitals(Arc::clone(&journal), &settings, loops, config_file, run_id);
     let server = Arc::new(Server::new(Config::new(settings), metrics));
     server.vitals.set(vitals);
+    server.positions.set(positions(Arc::clone(&journal)));
     let engine = Engine::new(server, Arc::clone(&journal) as _, databases, &hasher);
     let shell = Arc::new(Shell {
         engine,
         journal,
         mailboxes: (0..loops).map(|_| Mailbox::default()).collect(),
         connections: (0..loops).map(|_| 0.into()).collect(),
+        syncer: Bell::default(),
+        rewriter: Bell::default(),
         stopping: false.into(),
         on_log_failure: give_up,
         on_stop: tokio::sync::Notify::new(),
@@ -139,7 +143,7 @@ fn serve(settings: Settings, config_file: Option<&str>) -> Result<(), Failure> {
         })
         .collect::<Result<_, _>>()?;
     load(&shell, loading_counters)?;
-    start_syncing(&shell).map_err(Failure::start)?;
+    tend_log(&shell).map_err(Failure::start)?;
     // Before the first command: from then on the end must be an orderly one.
     let signals = Signals::listen().map_err(Failure::start)?;
     shell.engine.server.loading.store(false, Relaxed);
@@ -242,21 +246,6 @@ fn load(shell: &Shell, metrics: LoopMetrics) -> Result<(), Failure> {
         settings.appendfsync.word(),
     );
     Ok(())
-}
-
-/// A thread that syncs the log once a second where the policy leaves it to us.
-fn start_syncing(shell: &Arc<Shell>) -> std::io::Result<()> {
-    let shell = Arc::clone(shell);
-    let sync = move || loop {
-        thread::sleep(Duration::from_secs(1));
-        if let Some(log) = shell.journal.log()
-            && log.policy() == Policy::EverySec
-            && let Err(failed) = log.sync()
-        {
-            give_up(&failed);
-        }
-    };
-    thread::Builder::new().name("sync".to_owned()).spawn(sync).map(|_| ())
 }
 
 /// The signals that end the process.

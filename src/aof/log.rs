@@ -219,6 +219,11 @@ impl Log {
         self.released.load(Ordering::Acquire)
     }
 
+    /// Every block up to this one is known to be on disk. Never goes back.
+    pub fn durable(&self) -> Lsn {
+        self.durable.load(Ordering::Acquire)
+    }
+
     /// Payload bytes that are only in memory.
     pub fn pending_bytes(&self) -> u64 {
         self.tail.lock().payload_bytes()
@@ -354,6 +359,11 @@ impl Log {
                 None => {}
             }
         }
+    }
+
+    /// Bytes in all files, and what that was when the log was opened or last rewritten.
+    pub fn sizes(&self) -> (u64, u64) {
+        (self.size_bytes.load(Ordering::Relaxed), self.base_size_bytes.load(Ordering::Relaxed))
     }
 
     /// The log at this moment.

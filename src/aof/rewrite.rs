@@ -32,6 +32,13 @@ pub enum RewriteFailed {
     Log(LogFailed),
 }
 
+impl RewriteFailed {
+    /// There is no room even for what the log has to say before.
+    pub fn no_space() -> Self {
+        StorageError::new("write to", manifest::DIRECTORY)(ErrorKind::StorageFull.into()).into()
+    }
+}
+
 impl From<StorageError> for RewriteFailed {
     fn from(error: StorageError) -> Self {
         Self::Base(Arc::new(error))

@@ -20,6 +20,10 @@ pub enum Action {
     Kill(u64),
     /// Stop the server in an orderly way.
     Shutdown,
+    /// Rewrite the log: [`Rewriting`](crate::server::Rewriting) says that it is being done.
+    Rewrite,
+    /// Sync what the log has been given, whatever the policy: somebody waits for it.
+    Sync,
     /// Occupy the loop for so many milliseconds (`DEBUG SLEEP`).
     Sleep(u64),
 }

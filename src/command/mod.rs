@@ -20,6 +20,7 @@ mod introspection;
 mod key;
 mod list;
 mod long_double;
+mod persistence;
 mod recreate;
 mod server;
 mod stream;
@@ -131,6 +132,9 @@ pub enum Condition {
     Group(Box<[u8]>),
     /// As [`Condition::Group`], or an entry pending for at least so many milliseconds.
     Claim(Box<[u8]>, u64),
+    /// Nothing but time: the wait has no keys. It ends when the command, run again, no longer wants to wait, or with
+    /// its timeout, and then the command is run once more as if it might not wait.
+    Time,
 }
 
 impl Context<'_> {

@@ -104,7 +104,11 @@ fn recreate_stream<E>(key: &[u8], stream: &StreamSnapshot, out: &mut Commands<'_
     // there now, and the last id may lie before that of a stand-in: then the truth can be said only at the end.
     let there = stream.entries.len() + stand_ins.count;
     let last = stream.last_id.max(stand_ins.last);
-    set_id(key, last, stream.entries_added.max(there), stream.max_deleted_id, out)?;
+    let added = stream.entries_added.max(there);
+    let as_made = (stream.entries.last_id(), there, StreamId::MIN);
+    if (Some(last), added, stream.max_deleted_id) != as_made || stand_ins.count > 0 {
+        set_id(key, last, added, stream.max_deleted_id, out)?;
+    }
     for group in &stream.groups {
         recreate_group(key, group, out)?;
     }

@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::arguments::is;
 use super::entry::{Categories, Command, Flags, Group};
 use super::help::help;
-use super::info::start_s;
 use super::{Action, Context, Outcome};
 use crate::error::Error;
 use crate::number;
@@ -141,11 +140,6 @@ fn role(cx: &mut Context<'_>, _: Args<'_>) -> Result<Outcome, Error> {
     Ok(cx.reply.array(0).into())
 }
 
-/// `LASTSAVE`: there are no snapshots, so the answer is that of a Redis that has made none: when it started.
-fn lastsave(cx: &mut Context<'_>, _: Args<'_>) -> Result<Outcome, Error> {
-    Ok(cx.reply.integer(start_s(cx.now_ms, &cx.server.vitals.read())).into())
-}
-
 /// `LOLWUT [VERSION version [columns [rows]]]`: a mill by a stream. The stream is never the same twice.
 fn lolwut(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
     const COLUMNS: usize = 66;
@@ -246,16 +240,6 @@ pub(super) const COMMANDS: &[Command] = &[
         complexity: "Depends on the subcommand.",
         syntax: "subcommand [arg ...]",
         handler: debug,
-        ..SERVER
-    },
-    Command {
-        name: "lastsave",
-        arity: 1,
-        flags: Flags::LOADING.union(Flags::STALE).union(Flags::FAST),
-        categories: Categories::ADMIN.union(Categories::DANGEROUS),
-        summary: "Returns the time of the last snapshot: that of the start.",
-        tips: VARIES,
-        handler: lastsave,
         ..SERVER
     },
     Command {

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 
 use super::entry::{Begin, Command, Find, KeySpec};
 use super::{
-    client, connection, counter, database, expiry, info, introspection, key, list, server, stream, string,
-    transaction,
+    client, connection, counter, database, expiry, info, introspection, key, list, persistence, server,
+    stream, string, transaction,
 };
 use crate::error::Error;
 use crate::resp::Args;
@@ -18,6 +18,7 @@ const FAMILIES: &[&[Command]] = &[
     introspection::COMMANDS,
     info::COMMANDS,
     server::COMMANDS,
+    persistence::COMMANDS,
     transaction::COMMANDS,
     key::COMMANDS,
     expiry::COMMANDS,

@@ -215,9 +215,9 @@ options! {
             Kind::Name { option: "appendfilename", what: "filename" }, AtStart;
         /// Cut off a last log block that a crash left half-written, and start; with `no`, refuse to start.
         "aof-load-truncated" aof_load_truncated: bool = "yes", YES_NO, AnyTime;
-        /// Not enforced yet: rewrite the log when it has grown by this many percent since the last time; 0 never does.
+        /// Rewrite the log when it has grown by this many percent since the last time or the start; 0 never does.
         "auto-aof-rewrite-percentage" auto_aof_rewrite_percentage: u32 = "100", INT, AnyTime;
-        /// Not enforced yet: size below which the log is not rewritten by itself.
+        /// Size below which the log is not rewritten by itself.
         "auto-aof-rewrite-min-size" auto_aof_rewrite_min_size: u64 = "64mb", MEMORY, AnyTime;
     }
     Limits {

@@ -16,7 +16,7 @@ use crate::keyspace::{Keys, SHARDS, Type, Value, shard_of};
 use crate::metrics::{Counter, Gauge, LoopMetrics};
 use crate::number;
 use crate::resp::{Args, Limits, Reply, RequestParser};
-use crate::session::{Client, Replies, Session};
+use crate::session::{Client, Replies, Session, Transaction};
 
 /// Runs requests. Shards that one request took are kept for the next if it wants no others.
 ///
@@ -143,9 +143,16 @@ impl<'e> Turn<'e> {
     }
 
     /// Runs a waiter's request again because its time to look again has come.
-    pub fn retry(&mut self, waiter: &Waiter) {
+    pub fn retry(&mut self, waiter: &Arc<Waiter>) {
         self.hold(waiter.shards);
-        if waiter.parked.load(Relaxed) {
+        if !waiter.parked.load(Relaxed) {
+            return;
+        }
+        if waiter.keys.is_empty() {
+            if self.serve_one(waiter) {
+                self.unpark(waiter, None);
+            }
+        } else {
             self.ready.extend(waiter.keys.iter().map(|key| (waiter.db, key.clone())));
             self.serve_ready();
         }
@@ -171,6 +178,7 @@ impl<'e> Turn<'e> {
         let number = waiter.row.number.into();
         let mut reply = Reply::new(waiter.protocol);
         match ending {
+            Ending::Timeout if waiter.keys.is_empty() => self.answer_late(waiter, &mut reply),
             Ending::Timeout => {
                 self.metrics.command_executed(number, 0);
                 reply.null_array();
@@ -184,6 +192,17 @@ impl<'e> Turn<'e> {
             Ending::Gone => {}
         }
         Some(reply.take())
+    }
+
+    /// Runs the request of one who waited only for time to pass: now it must answer, as inside a transaction.
+    fn answer_late(&mut self, waiter: &Waiter, reply: &mut Reply) {
+        let mut session = Session::new(Arc::clone(&waiter.client), true);
+        session.db = waiter.db;
+        session.transaction = Some(Transaction::default());
+        if let Err(error) = self.run(waiter.row, &mut session, waiter.request.as_args(), reply) {
+            reply.truncate(0);
+            self.say_error(&error, reply);
+        }
     }
 
     /// Ends the turn: hands what happened to the journal and lets all shards go. Returns the log position that
@@ -232,7 +251,12 @@ impl<'e> Turn<'e> {
             reply.simple("QUEUED");
             return Ok(Executed::Replied);
         }
-        self.hold(shards_of(row, args));
+        let shards = shards_of(row, args);
+        if shards == ShardSet::EMPTY && row.command.flags.contains(Flags::BLOCKING) {
+            // It waits for what was done before to be safe: the journal must have it.
+            self.release();
+        }
+        self.hold(shards);
         let mark = self.effects.records.mark();
         self.expire_for(row, session.db, args);
         self.serve(mark);

@@ -57,7 +57,11 @@ impl Keyspace {
     /// Adds the next keys to `items`, until `budget` is used up, about a key each; large values count more. What was
     /// handed over by those who changed it comes first, all of it. Returns whether the walk is over.
     pub fn walk(&mut self, mut budget: usize, items: &mut Vec<Item>) -> bool {
-        self.databases.iter_mut().fold(true, |over, database| database.walk(&mut budget, items) && over)
+        let mut over = true;
+        for database in &mut self.databases {
+            over &= database.walk(&mut budget, items);
+        }
+        over
     }
 
     /// Ends a walk before its time.

@@ -10,6 +10,8 @@ use std::time::Duration;
 use ahash::RandomState;
 use tokio::sync::Notify;
 
+use super::bell::Bell;
+use super::caretaker;
 use super::clock::Clock;
 use super::connection::Connection;
 use super::journal::LogJournal;
@@ -33,6 +35,10 @@ pub struct Shell {
     pub mailboxes: Arc<[Mailbox]>,
     /// Connections of each loop, those on their way to it included.
     pub connections: Box<[AtomicUsize]>,
+    /// Calls the thread that syncs the log.
+    pub syncer: Bell,
+    /// Calls the thread that rewrites the log.
+    pub rewriter: Bell,
     /// Set once: no further request is run.
     pub stopping: AtomicBool,
     /// Called when the log fails: says so and does not return.
@@ -192,6 +198,8 @@ impl EventLoop {
                 }
             }
             Action::Shutdown => self.shell.stop(),
+            Action::Rewrite => self.shell.rewriter.ring(),
+            Action::Sync => self.shell.syncer.ring(),
             #[expect(clippy::disallowed_methods, reason = "DEBUG SLEEP is asked to stop the loop")]
             Action::Sleep(ms) => std::thread::sleep(Duration::from_millis(*ms)),
         }
@@ -248,16 +256,14 @@ impl EventLoop {
 
     /// Sees to everything that a commit of this loop means, for all loops.
     fn settle(self: &Rc<EventLoop>, committed: Result<Commit, LogFailed>) {
-        let Shell { engine, mailboxes, .. } = &*self.shell;
-        let server = &engine.server;
+        let server = &self.shell.engine.server;
         match committed {
             Ok(Commit::Done { more, .. }) => {
                 server.disk_full.store(false, Relaxed);
                 if more {
                     self.schedule_flush();
                 }
-                let others = mailboxes.iter().enumerate().filter(|(home, _)| *home != self.home);
-                others.for_each(|(_, mailbox)| mailbox.committed());
+                self.shell.tell_committed(Some(self.home));
             }
             Ok(Commit::DiskFull) => {
                 if !server.disk_full.swap(true, Relaxed) {
@@ -333,7 +339,14 @@ impl EventLoop {
                 continue;
             }
             let server = &self.shell.engine.server;
-            server.metrics.sample(self.clock.now_ms().unsigned_abs());
+            let now_ms = self.clock.now_ms();
+            server.metrics.sample(now_ms.unsigned_abs());
+            let settings = self.settings();
+            let (percentage, min_bytes) =
+                (settings.auto_aof_rewrite_percentage, settings.auto_aof_rewrite_min_size);
+            if caretaker::is_overgrown(log, percentage, min_bytes) && server.rewriting.begin_unasked(now_ms) {
+                self.shell.rewriter.ring();
+            }
             if server.active_expire.load(Relaxed) {
                 for shard in 0..crate::keyspace::SHARDS {
                     self.turn(|turn| turn.expire(shard));

@@ -7,6 +7,8 @@
 //! each other's mailboxes.
 
 mod acceptor;
+mod bell;
+mod caretaker;
 mod clock;
 mod connection;
 mod event_loop;
@@ -18,9 +20,11 @@ mod socket;
 mod vitals;
 
 pub use acceptor::accept;
+pub use bell::Bell;
+pub use caretaker::tend_log;
 pub use clock::Clock;
 pub use event_loop::{EventLoop, Shell};
 pub use journal::LogJournal;
 pub use listen::{ListenError, Listener, listen};
 pub use mailbox::{Mailbox, Message};
-pub use vitals::vitals;
+pub use vitals::{positions, vitals};

@@ -7,7 +7,7 @@ use super::clock::Clock;
 use super::journal::LogJournal;
 use crate::aof::{Log, Policy};
 use crate::config::Settings;
-use crate::server::{LogStatus, Vitals};
+use crate::server::{LogStatus, Positions, Vitals};
 
 /// How to read the vitals of a process that starts now.
 ///
@@ -47,6 +47,18 @@ pub fn vitals(
             log: journal.log().map(log_status),
             ..fixed.clone()
         }
+    }
+}
+
+/// How to ask how far the log is.
+pub fn positions(journal: Arc<LogJournal>) -> impl Fn() -> Positions + Send + Sync + 'static {
+    move || {
+        let positions = |log: &Log| Positions {
+            appended: log.position(),
+            durable: log.durable(),
+            always: log.policy() == Policy::Always,
+        };
+        journal.log().map(positions).unwrap_or_default()
     }
 }
 
