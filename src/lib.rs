@@ -33,6 +33,7 @@
 //! | [`session`], [`server`], [`metrics`] | what a connection, all connections, all loops share | |
 //! | [`error`], [`glob`], [`number`] | leaves that anybody may use | |
 //! | [`report`] | how events are printed | |
+//! | [`tool`] | `millstream aof`: check, salvage, cat, import | sockets |
 //!
 //! # Invariants
 //!
@@ -85,3 +86,4 @@ pub mod report;
 pub mod resp;
 pub mod server;
 pub mod session;
+pub mod tool;

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::disallowed_methods, reason = "the program owns its threads and removes its Unix socket")]
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,7 +13,7 @@ use std::thread;
 use ahash::RandomState;
 use millstream::aof::{self, DirectoryId, DiskStorage, LogFailed, Policy, Storage};
 use millstream::command::table;
-use millstream::config::{CommandLine, Config, Settings};
+use millstream::config::{self, AofCommand, CommandLine, Config, Settings};
 use millstream::engine::{Engine, Replay};
 use millstream::metrics::{LoopMetrics, Metrics};
 use millstream::net::{
@@ -22,6 +23,7 @@ use millstream::report;
 use millstream::resp::OwnedArgs;
 use millstream::server::Server;
 use millstream::session::{Client, Session};
+use millstream::tool;
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::LocalSet;
@@ -40,7 +42,11 @@ const EXIT_LOG_FAILED: u8 = 4;
 const SIGXFSZ: i32 = 25;
 
 fn main() -> ExitCode {
-    let command_line = CommandLine::parse(std::env::args_os().skip(1)).unwrap_or_else(|error| error.exit());
+    let mut arguments = std::env::args_os().skip(1).peekable();
+    if arguments.next_if(|first| first == "aof").is_some() {
+        return work_on_log(arguments);
+    }
+    let command_line = CommandLine::parse(arguments).unwrap_or_else(|error| error.exit());
     let settings = match read_settings(&command_line) {
         Ok(settings) => settings,
         Err(message) => {
@@ -57,6 +63,18 @@ fn main() -> ExitCode {
         Err(Failure { code, message }) => {
             tracing::error!("{message}");
             ExitCode::from(code)
+        }
+    }
+}
+
+/// `millstream aof …`
+fn work_on_log(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let command = AofCommand::parse(arguments).unwrap_or_else(|error| error.exit());
+    match random_bytes() {
+        Ok(new_id) => tool::run(&command, Clock.now_ms().unsigned_abs(), DirectoryId(new_id)).into(),
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
         }
     }
 }
@@ -194,6 +212,9 @@ fn load(shell: &Shell, metrics: LoopMetrics) -> Result<(), Failure> {
         Policy::from(settings.appendfsync),
         Clock.now_ms().unsigned_abs(),
         &mut |db, now_ms, args| {
+            if u32::from(db) >= settings.databases {
+                return Err(format!("it uses database {db}: start with --databases {}", u32::from(db) + 1));
+            }
             request.assign(args);
             shell.engine.replay(db, now_ms.cast_signed(), request.as_args(), &mut replay)
         },
@@ -208,7 +229,11 @@ fn load(shell: &Shell, metrics: LoopMetrics) -> Result<(), Failure> {
             }
         },
     )
-    .map_err(|error| Failure { code: EXIT_REFUSED, message: error.to_string() })?;
+    .map_err(|error| {
+        let dir = config::quote(&settings.dir);
+        let message = format!("{error}; nothing was changed; to see more: millstream aof check --dir {dir}");
+        Failure { code: EXIT_REFUSED, message }
+    })?;
     if let Some(cut) = &recovery.contents.cut {
         tracing::warn!("{cut}");
     }

@@ -3,7 +3,7 @@
 mod aof_support;
 
 use aof_support::*;
-use millstream::aof::{Commit, LoadError, Policy, Records, Twin};
+use millstream::aof::{Commit, LoadError, Policy, Records, Storage, Twin};
 
 /// A log of `blocks` blocks with one push each, sizes varied. Returns the disk, the commands in order, and the file
 /// offset at which each block ends.
@@ -236,6 +236,119 @@ fn what_is_not_ours_or_not_complete_is_never_taken_for_an_empty_log() {
         redis.set_contents(name, b"REDIS");
         assert!(matches!(start(&redis, Policy::Always), Err(LoadError::OtherServer { .. })));
     }
+}
+
+/// Everything on a disk, as a program sees it.
+fn everything(twin: &Twin) -> Vec<(String, Vec<u8>)> {
+    let mut found = Vec::new();
+    let mut directories = vec![String::new()];
+    while let Some(directory) = directories.pop() {
+        for name in Storage::list(twin, &directory).unwrap() {
+            let path = if directory.is_empty() { name } else { format!("{directory}/{name}") };
+            match twin.contents(&path) {
+                Ok(bytes) => found.push((path, bytes)),
+                Err(_) => directories.push(path),
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Two starts that are refused, after which everything is as it was.
+#[track_caller]
+fn refused(twin: &Twin) -> LoadError {
+    let before = everything(twin);
+    start(twin, Policy::Always).map(drop).unwrap_err();
+    let error = start(twin, Policy::Always).map(drop).unwrap_err();
+    assert_eq!(everything(twin), before, "{error}");
+    error
+}
+
+#[test]
+fn whatever_is_missing_stale_or_foreign_is_named_and_nothing_is_changed() {
+    let manifest = "appendonlydir/appendonly.aof.manifest";
+    let name = |n: u64| format!("appendonlydir/appendonly.aof.{n}.incr.aof");
+    let (twin, ..) = log_of(Policy::Always, 2, false);
+    let (log, ..) = start(&twin, Policy::Always).unwrap();
+    let first_manifest = twin.contents(manifest).unwrap();
+    for _ in 0..2 {
+        log.rotate();
+        log.commit(NOW_MS).unwrap();
+        send(&log, "next file");
+    }
+    drop(log);
+    let change = |change: &dyn Fn(&Twin)| {
+        let changed = twin.killed();
+        change(&changed);
+        refused(&changed).to_string()
+    };
+    let remove = |twin: &Twin, name: &str| Storage::remove(twin, name).unwrap();
+
+    let why = "is missing, although the manifest lists it";
+    assert_eq!(change(&|t| remove(t, &name(1))), format!("{} {why}; it held blocks up to 3", name(1)));
+    assert_eq!(change(&|t| remove(t, &name(2))), format!("{} {why}; it held blocks up to 5", name(2)));
+    assert_eq!(change(&|t| remove(t, &name(3))), format!("{} {why}", name(3)));
+    let all_gone = change(&|t| (1..=3).for_each(|n| remove(t, &name(n))));
+    assert_eq!(all_gone, format!("{} {why}", name(1)));
+    let empty = change(&|t| (1..=3).map(name).chain([manifest.to_owned()]).for_each(|name| remove(t, &name)));
+    assert!(empty.starts_with("appendonlydir is empty: its files are gone"), "{empty}");
+
+    let stale = change(&|t| t.set_contents(manifest, &first_manifest));
+    let unlisted = format!("{} holds data, from block", name(2));
+    let older = format!("{} holds data, from block", name(3));
+    assert!(stale.starts_with(&unlisted) || stale.starts_with(&older), "{stale}");
+    assert!(stale.ends_with("does not list it: is the manifest an old copy?"), "{stale}");
+    let copy = change(&|t| t.set_contents(&format!("{}.bak", name(1)), &t.contents(&name(1)).unwrap()));
+    assert!(copy.contains("aof.1.incr.aof.bak holds data, from block 1 on"), "{copy}");
+
+    let swapped = change(&|t| {
+        let [second, third] = [2, 3].map(|n| t.contents(&name(n)).unwrap());
+        t.set_contents(&name(2), &third);
+        t.set_contents(&name(3), &second);
+    });
+    let what = "it is increment 3, in the place of increment 2; blocks from 4 on should be in it";
+    assert_eq!(swapped, format!("{}: {what}", name(2)));
+    let twice = change(&|t| t.set_contents(&name(3), &t.contents(&name(2)).unwrap()));
+    assert_eq!(
+        twice,
+        format!(
+            "{}: it is increment 2, in the place of increment 3; blocks from 6 on should be in it",
+            name(3)
+        )
+    );
+    let cut_to_nothing = change(&|t| t.set_contents(&name(3), b""));
+    assert!(
+        cut_to_nothing.starts_with(&format!("{}: damaged at byte 0, block 6: ", name(3))),
+        "{cut_to_nothing}"
+    );
+
+    // The manifest of another log, whose files have the same names.
+    let other = Twin::new();
+    let storage: std::sync::Arc<dyn Storage> = std::sync::Arc::new(other.clone());
+    let id = millstream::aof::DirectoryId([9; 16]);
+    let ignore = &mut |_: u8, _: u64, _: &[&[u8]]| Ok(());
+    drop(millstream::aof::open(&storage, id, Policy::Always, NOW_MS, ignore, &mut |_| {}).unwrap());
+    let one_file = log_of(Policy::Always, 2, false).0;
+    one_file.set_contents(manifest, &other.contents(manifest).unwrap());
+    let error = refused(&one_file).to_string();
+    let what = "it belongs to log 11111111111111111111111111111111, not to 09090909090909090909090909090909";
+    assert_eq!(error, format!("{}: {what}; blocks from 1 on should be in it", name(1)));
+
+    // Neither half of a log is taken for none.
+    let no_files = Twin::new();
+    Storage::create_directory(&no_files, "appendonlydir").unwrap();
+    assert!(matches!(refused(&no_files), LoadError::Emptied));
+    no_files.set_contents(manifest, &twin.contents(manifest).unwrap());
+    assert!(matches!(refused(&no_files), LoadError::Missing { .. }));
+    let unfinished = Twin::new();
+    Storage::create_directory(&unfinished, "unfinished-appendonlydir").unwrap();
+    unfinished.set_contents("unfinished-appendonlydir/appendonly.aof.1.incr.aof", b"x");
+    assert!(matches!(refused(&unfinished), LoadError::Unfinished));
+    // What never held anything is in nobody's way.
+    let interrupted = Twin::new();
+    Storage::create_directory(&interrupted, "temp-appendonlydir").unwrap();
+    assert!(start(&interrupted, Policy::Always).unwrap().2.created);
 }
 
 #[test]

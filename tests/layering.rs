@@ -36,6 +36,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "net",
         &["engine", "resp", "aof", "command", "keyspace", "pubsub", "session", "server", "config", "metrics"],
     ),
+    ("tool", &["aof", "engine", "command", "resp", "session", "server", "config", "metrics"]),
 ];
 
 const LEAVES: &[&str] = &["error", "glob", "number"];

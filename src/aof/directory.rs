@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 /// The directory's name until it is complete.
 const TEMPORARY: &str = "temp-appendonlydir";
+/// The same, of a log that is made from another one: no server may take its place for empty.
+pub(super) const UNFINISHED: &str = "unfinished-appendonlydir";
 
 /// The disk refused a call.
 #[derive(Debug)]
@@ -51,17 +53,25 @@ pub(super) fn path(name: &str) -> String {
 /// All of it is made under another name and then renamed, so a log directory that exists is complete. Opening it, which
 /// comes next, syncs the rename.
 pub(super) fn create(storage: &dyn Storage, id: DirectoryId, clock_ms: u64) -> Result<(), StorageError> {
-    remove_unfinished(storage)?;
+    remove_unfinished(storage, TEMPORARY)?;
     storage.create_directory(TEMPORARY).map_err(StorageError::new("create", TEMPORARY))?;
     let increment = manifest::File::increment(1);
     let name = format!("{TEMPORARY}/{}", increment.name);
     let first = block::file_start(id, 1, 1, 0, clock_ms);
     create_synced(storage, &name, &first)?;
-    let name = format!("{TEMPORARY}/{}", manifest::NAME);
-    let manifest = Manifest { directory: Some(id), files: vec![increment] };
+    install_new(storage, TEMPORARY, &Manifest { directory: Some(id), files: vec![increment] })
+}
+
+/// Gives a new directory, whose files are complete, its manifest and its name.
+pub(super) fn install_new(
+    storage: &dyn Storage,
+    temporary: &str,
+    manifest: &Manifest,
+) -> Result<(), StorageError> {
+    let name = format!("{temporary}/{}", manifest::NAME);
     create_synced(storage, &name, manifest.format().as_bytes())?;
-    storage.sync_directory(TEMPORARY).map_err(StorageError::new("sync", TEMPORARY))?;
-    storage.rename(TEMPORARY, manifest::DIRECTORY).map_err(StorageError::new("rename", TEMPORARY))
+    storage.sync_directory(temporary).map_err(StorageError::new("sync", temporary))?;
+    storage.rename(temporary, manifest::DIRECTORY).map_err(StorageError::new("rename", temporary))
 }
 
 /// Creates increment `sequence` with its first block, synced, not yet in the manifest.
@@ -96,7 +106,7 @@ pub(super) fn sync(storage: &dyn Storage) -> Result<(), StorageError> {
     storage.sync_directory(manifest::DIRECTORY).map_err(StorageError::new("sync", manifest::DIRECTORY))
 }
 
-fn create_synced(
+pub(super) fn create_synced(
     storage: &dyn Storage,
     name: &str,
     bytes: &[u8],
@@ -107,15 +117,15 @@ fn create_synced(
     Ok(file)
 }
 
-/// Removes what a creation that was interrupted has left: it never held a command.
-fn remove_unfinished(storage: &dyn Storage) -> Result<(), StorageError> {
-    let names = match storage.list(TEMPORARY) {
+/// Removes what a creation that was interrupted has left.
+pub(super) fn remove_unfinished(storage: &dyn Storage, temporary: &str) -> Result<(), StorageError> {
+    let names = match storage.list(temporary) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        other => other.map_err(StorageError::new("list", TEMPORARY))?,
+        other => other.map_err(StorageError::new("list", temporary))?,
     };
     for name in names {
-        let name = format!("{TEMPORARY}/{name}");
+        let name = format!("{temporary}/{name}");
         storage.remove(&name).map_err(StorageError::new("remove", &name))?;
     }
-    storage.remove_directory(TEMPORARY).map_err(StorageError::new("remove", TEMPORARY))
+    storage.remove_directory(temporary).map_err(StorageError::new("remove", temporary))
 }

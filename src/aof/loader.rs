@@ -19,6 +19,7 @@ use super::log::{Log, Policy, Start};
 use super::manifest::{self, Manifest};
 use super::record;
 use super::storage::{self, Storage, StorageFile};
+use super::survey::Lsns;
 use super::tail::Purpose;
 use std::collections::VecDeque;
 use std::fmt;
@@ -26,7 +27,9 @@ use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
 /// How much is read at once, unless a block is longer.
-const READ_BYTES: usize = 1024 * 1024;
+pub(super) const READ_BYTES: usize = 1024 * 1024;
+/// What a disk fails to read as a whole.
+pub(super) const PAGE_BYTES: u64 = 4096;
 /// How far apart the places are at which writing again may start.
 const CHECKPOINT_BYTES: u64 = 64 * 1024;
 
@@ -59,6 +62,10 @@ pub enum LoadError {
         /// How.
         what: &'static str,
     },
+    /// The directory for the files is there and has none: they were removed.
+    Emptied,
+    /// A log was to be made here from another one, and that was interrupted.
+    Unfinished,
     /// There are files but nothing says which of them count.
     NoManifest {
         /// One of them.
@@ -70,11 +77,15 @@ pub enum LoadError {
     Missing {
         /// Which.
         file: String,
+        /// The first block of the file behind it, if that can be read.
+        next: Option<Lsn>,
     },
     /// A file holds data that the manifest does not list: the manifest is older than the files.
     Unlisted {
         /// Which.
         file: String,
+        /// Its first block, if that can be read.
+        first: Option<Lsn>,
     },
     /// A file is from another log, or in the place of another file.
     Foreign {
@@ -115,25 +126,62 @@ impl fmt::Display for LoadError {
             Self::InUse => f.write_str("another process is using the data directory"),
             Self::Storage(error) => error.fmt(f),
             Self::OtherServer { file, what } => {
-                write!(f, "{file}: {what}; data of Redis or Valkey cannot be loaded in this form")
+                write!(
+                    f,
+                    "{file}: {what}; `millstream aof import` makes a log of what Redis or Valkey has written"
+                )
             }
+            Self::Emptied => write!(
+                f,
+                "{} is empty: its files are gone; remove it if a new, empty log is wanted",
+                manifest::DIRECTORY
+            ),
+            Self::Unfinished => write!(
+                f,
+                "{} is what an interrupted `millstream aof` salvage or import has left; repeat that, or remove it if a \
+                 new, empty log is wanted",
+                directory::UNFINISHED
+            ),
             Self::NoManifest { file } => {
                 write!(f, "there is {file} but no {}", directory::path(manifest::NAME))
             }
             Self::Manifest(error) => write!(f, "{}: {error}", directory::path(manifest::NAME)),
-            Self::Missing { file } => write!(f, "{file} is missing, although the manifest lists it"),
-            Self::Unlisted { file } => {
-                write!(
-                    f,
-                    "{file} holds data, although the manifest does not list it: is the manifest an old copy?"
-                )
+            Self::Missing { file, next } => {
+                write!(f, "{file} is missing, although the manifest lists it")?;
+                next.map_or(Ok(()), |next| write!(f, "; it held blocks up to {}", next.saturating_sub(1)))
+            }
+            Self::Unlisted { file, first } => {
+                let what = "although the manifest does not list it: is the manifest an old copy?";
+                match first {
+                    Some(first) => write!(f, "{file} holds data, from block {first} on, {what}"),
+                    None => write!(f, "{file} holds data, {what}"),
+                }
             }
             Self::Foreign { file, what } => write!(f, "{file}: {what}"),
             Self::Damaged { file, offset, first, last, what } => {
-                write!(f, "{file}: damaged at byte {offset}, blocks {first} to {last}: {what}")
+                let lsns = Lsns { first: *first, last: Some(*last) };
+                write!(f, "{file}: damaged at byte {offset}, {lsns}: {what}")
             }
             Self::Replay { file, offset, lsn, reason } => {
                 write!(f, "{file}: block {lsn} at byte {offset} cannot be applied: {reason}")
+            }
+        }
+    }
+}
+
+impl LoadError {
+    /// What to do about it, as a sentence, where something can be done; `directory` is what the operator calls the data
+    /// directory.
+    #[must_use]
+    pub fn remedy(&self, directory: &str) -> Option<String> {
+        let directory = crate::config::quote(directory);
+        match self {
+            Self::OtherServer { .. } => {
+                Some(format!("To make a log of it: millstream aof import --from {directory} --dir NEW"))
+            }
+            Self::InUse | Self::Storage(_) | Self::Emptied | Self::Unfinished => None,
+            _ => {
+                Some(format!("To rescue what can be read: millstream aof salvage --dir {directory} --to NEW"))
             }
         }
     }
@@ -323,7 +371,14 @@ pub fn read(
     let mut base = manifest.base().map(|base| Window::open(storage, base)).transpose()?;
     let mut files = Vec::new();
     for increment in manifest.increments() {
-        files.push(Window::open(storage, increment)?);
+        let opened = Window::open(storage, increment).map_err(|error| match error {
+            LoadError::Missing { file, .. } => {
+                let next = manifest::File::increment(increment.sequence.saturating_add(1));
+                LoadError::Missing { file, next: first_block(storage, &directory::path(&next.name)) }
+            }
+            other => other,
+        });
+        files.push(opened?);
     }
     let bytes_total = base.iter().chain(&files).map(|file| file.len).sum();
     let mut reader = Reader {
@@ -384,14 +439,15 @@ pub fn read(
 }
 
 /// The names in the log's directory; `None` when there is no log yet.
-fn log_files(storage: &dyn Storage) -> Result<Option<Vec<String>>, LoadError> {
+pub(super) fn log_files(storage: &dyn Storage) -> Result<Option<Vec<String>>, LoadError> {
     let root = storage.list("").map_err(StorageError::new("list", ""))?;
     if root.iter().any(|name| name == manifest::DIRECTORY) {
         let names =
             storage.list(manifest::DIRECTORY).map_err(StorageError::new("list", manifest::DIRECTORY))?;
-        if !names.is_empty() {
-            return Ok(Some(names));
-        }
+        return if names.is_empty() { Err(LoadError::Emptied) } else { Ok(Some(names)) };
+    }
+    if root.iter().any(|name| name == directory::UNFINISHED) {
+        return Err(LoadError::Unfinished);
     }
     for (name, what) in
         [("appendonly.aof", "a Redis append-only file"), ("dump.rdb", "a Redis or Valkey snapshot")]
@@ -403,7 +459,7 @@ fn log_files(storage: &dyn Storage) -> Result<Option<Vec<String>>, LoadError> {
     Ok(None)
 }
 
-fn read_manifest(storage: &dyn Storage, names: &[String]) -> Result<Manifest, LoadError> {
+pub(super) fn read_manifest(storage: &dyn Storage, names: &[String]) -> Result<Manifest, LoadError> {
     const MANIFEST_BYTES_MAX: u64 = 16 * 1024 * 1024;
     if !names.iter().any(|name| name == manifest::NAME) {
         return Err(LoadError::NoManifest { file: directory::path(&names[0]) });
@@ -432,12 +488,20 @@ fn leftovers(storage: &dyn Storage, manifest: &Manifest, names: &[String]) -> Re
         } else if manifest::is_data_file(name) && listed.is_none() {
             let file = storage.open(&path).map_err(StorageError::new("open", &path))?;
             if file.len().map_err(StorageError::new("read", &path))? > FILE_START_LEN as u64 {
-                return Err(LoadError::Unlisted { file: path });
+                let first = first_block(storage, &path);
+                return Err(LoadError::Unlisted { file: path, first });
             }
             found.push(path);
         }
     }
     Ok(found)
+}
+
+/// The number of a file's first block, to tell a person.
+fn first_block(storage: &dyn Storage, path: &str) -> Option<Lsn> {
+    let mut start = [0; FILE_START_LEN];
+    storage::read_full(&*storage.open(path).ok()?, 0, &mut start).ok()?;
+    Some(block::read_file_start(&start)?.header.lsn)
 }
 
 /// Reads block after block and knows what they say about each other.
@@ -515,7 +579,10 @@ impl Reader<'_, '_> {
             let what = "the first block of the file is not readable";
             return Err(file.damaged(0, expected, expected, what));
         };
-        let foreign = |what| Err(LoadError::Foreign { file: file.name.clone(), what });
+        let foreign = |what| {
+            let what = format!("{what}; blocks from {expected} on should be in it");
+            Err(LoadError::Foreign { file: file.name.clone(), what })
+        };
         let directory = *self.directory.get_or_insert(start.directory);
         if start.directory != directory {
             return foreign(format!("it belongs to log {}, not to {directory}", start.directory));
@@ -671,7 +738,7 @@ impl Behind {
     }
 }
 
-enum Rejected {
+pub(super) enum Rejected {
     Malformed,
     Refused(String),
 }
@@ -683,7 +750,7 @@ impl From<record::Malformed> for Rejected {
 }
 
 /// Hands the commands of a payload out and returns how many there were.
-fn apply(payload: &[u8], clock_ms: u64, replay: &mut Replay<'_>) -> Result<u64, Rejected> {
+pub(super) fn apply(payload: &[u8], clock_ms: u64, replay: &mut Replay<'_>) -> Result<u64, Rejected> {
     let mut arguments = Vec::with_capacity(16);
     let (mut rest, mut db, mut in_transaction, mut commands) = (payload, None, false, 0);
     while !rest.is_empty() {
@@ -709,50 +776,64 @@ fn parse_db(digits: &[u8]) -> Option<u8> {
 }
 
 /// True when the bytes start with a whole command that is no block header: no crash of ours leaves that.
-fn is_other_command(bytes: &[u8]) -> bool {
+pub(super) fn is_other_command(bytes: &[u8]) -> bool {
     let mut arguments = Vec::new();
     let whole = record::read_command(bytes, &mut arguments).is_ok();
     whole && !bytes.starts_with(&PREFIX[..14]) && !bytes.starts_with(&FILE_PREFIX[..14])
 }
 
 /// A file, and the part of it that is in memory.
-struct Window {
+pub(super) struct Window {
     file: Arc<dyn StorageFile>,
-    name: String,
-    len: u64,
+    pub(super) name: String,
+    pub(super) len: u64,
     start: u64,
     bytes: Vec<u8>,
     filled: usize,
+    /// How much more than asked for is read.
+    read_ahead: usize,
 }
 
 impl Window {
-    fn open(storage: &dyn Storage, listed: &manifest::File) -> Result<Window, LoadError> {
+    pub(super) fn open(storage: &dyn Storage, listed: &manifest::File) -> Result<Window, LoadError> {
         let name = directory::path(&listed.name);
         let file = storage.open(&name).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => LoadError::Missing { file: name.clone() },
+            ErrorKind::NotFound => LoadError::Missing { file: name.clone(), next: None },
             _ => StorageError::new("open", &name)(error).into(),
         })?;
         let len = file.len().map_err(StorageError::new("read", &name))?;
-        Ok(Window { file, name, len, start: 0, bytes: Vec::new(), filled: 0 })
+        Ok(Window { file, name, len, start: 0, bytes: Vec::new(), filled: 0, read_ahead: READ_BYTES })
     }
 
     /// Up to `want` bytes at `at`; fewer only where the file ends.
-    fn view(&mut self, at: u64, want: usize) -> Result<&[u8], LoadError> {
+    pub(super) fn view(&mut self, at: u64, want: usize) -> Result<&[u8], LoadError> {
         let available = usize::try_from(self.len.saturating_sub(at)).unwrap_or(usize::MAX);
         let want = want.min(available);
         let inside = at.checked_sub(self.start).and_then(|skip| usize::try_from(skip).ok());
         let skip = match inside {
             Some(skip) if skip + want <= self.filled => skip,
             _ => {
-                self.fill(at, want.max(READ_BYTES.min(available)))?;
+                self.fill(at, want.max(self.read_ahead.min(available)))?;
                 0
             }
         };
         Ok(&self.bytes[skip..self.filled.min(skip + want)])
     }
 
+    /// How many bytes can be had at `at`: as many as are read at once, up to the end of the page where the disk cannot
+    /// read on, or none where it cannot read at all.
+    pub(super) fn readable(&mut self, at: u64) -> usize {
+        if let Ok(bytes) = self.view(at, READ_BYTES) {
+            return bytes.len();
+        }
+        // From here on only what is asked for is read.
+        self.read_ahead = 0;
+        let page = PAGE_BYTES - at % PAGE_BYTES;
+        self.view(at, usize::try_from(page).expect("a page is small")).map_or(0, <[u8]>::len)
+    }
+
     /// The payload behind the header at `at`; `None` when the file is too short to hold it.
-    fn payload(&mut self, at: u64, header: &Header) -> Result<Option<&[u8]>, LoadError> {
+    pub(super) fn payload(&mut self, at: u64, header: &Header) -> Result<Option<&[u8]>, LoadError> {
         let start = at + HEADER_LEN as u64;
         let complete = start.checked_add(header.payload_len).is_some_and(|end| end <= self.len);
         let Some(len) = usize::try_from(header.payload_len).ok().filter(|_| complete) else {

@@ -59,6 +59,19 @@ impl File {
             Kind::History | Kind::Increment => self.sequence,
         }
     }
+
+    /// The base or increment that has this name, if it is the name of one.
+    pub fn named(name: &str) -> Option<Self> {
+        let (sequence, kind) = name.strip_prefix(STEM)?.strip_prefix('.')?.split_once('.')?;
+        let kind = match kind {
+            "base.aof" => Kind::Base,
+            "incr.aof" => Kind::Increment,
+            _ => return None,
+        };
+        let number: u64 = sequence.parse().ok()?;
+        let exact = number > 0 && number.to_string() == sequence;
+        exact.then(|| Self { name: name.to_owned(), sequence: number, kind })
+    }
 }
 
 /// The files of one log.

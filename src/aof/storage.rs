@@ -22,6 +22,14 @@ pub trait Storage: Send + Sync {
     /// # Errors
     /// `WouldBlock` when another process has it.
     fn lock(&self) -> io::Result<Box<dyn Send + Sync>>;
+    /// Whether another process has the data directory at this moment. Nothing is created to find out, and nothing kept.
+    fn is_locked(&self) -> io::Result<bool> {
+        match self.lock() {
+            Ok(_) => Ok(false),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
     /// The names in a directory (`""` is the data directory), in no order.
     fn list(&self, directory: &str) -> io::Result<Vec<String>>;
     /// Opens an existing file for reading and writing.
@@ -130,6 +138,7 @@ pub fn is_no_space(error: &io::Error) -> bool {
 #[derive(Debug)]
 pub struct DiskStorage {
     directory: PathBuf,
+    is_read_only: bool,
 }
 
 /// The file whose lock stands for the whole data directory. Its contents mean nothing.
@@ -153,7 +162,23 @@ impl DiskStorage {
                 File::open(parent)?.sync_all()?;
             }
         }
-        Ok(Self { directory })
+        Ok(Self { directory, is_read_only: false })
+    }
+
+    /// Uses `directory` for reading only: whatever would change something fails.
+    ///
+    /// # Errors
+    /// If there is no such directory.
+    pub fn read_only(directory: impl Into<PathBuf>) -> io::Result<Self> {
+        let directory = std::path::absolute(directory.into())?;
+        if !fs::metadata(&directory)?.is_dir() {
+            return Err(ErrorKind::NotADirectory.into());
+        }
+        Ok(Self { directory, is_read_only: true })
+    }
+
+    fn may_change(&self) -> io::Result<()> {
+        if self.is_read_only { Err(ErrorKind::ReadOnlyFilesystem.into()) } else { Ok(()) }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -163,11 +188,24 @@ impl DiskStorage {
 
 impl Storage for DiskStorage {
     fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
+        self.may_change()?;
         let mut options = OpenOptions::new();
         let file = options.write(true).create(true).truncate(false).mode(0o600).open(self.path(LOCK_NAME))?;
         match file.try_lock() {
             Ok(()) => Ok(Box::new(file)),
             Err(TryLockError::WouldBlock) => Err(ErrorKind::WouldBlock.into()),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn is_locked(&self) -> io::Result<bool> {
+        let file = match File::open(self.path(LOCK_NAME)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            other => other?,
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
             Err(TryLockError::Error(error)) => Err(error),
         }
     }
@@ -179,11 +217,12 @@ impl Storage for DiskStorage {
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn StorageFile>> {
-        let file = OpenOptions::new().read(true).write(true).open(self.path(name))?;
+        let file = OpenOptions::new().read(true).write(!self.is_read_only).open(self.path(name))?;
         Ok(Arc::new(DiskFile(file)))
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn StorageFile>> {
+        self.may_change()?;
         let mut options = OpenOptions::new();
         let file =
             options.read(true).write(true).create(true).truncate(true).mode(0o600).open(self.path(name))?;
@@ -191,18 +230,22 @@ impl Storage for DiskStorage {
     }
 
     fn create_directory(&self, name: &str) -> io::Result<()> {
+        self.may_change()?;
         DirBuilder::new().mode(0o700).create(self.path(name))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.may_change()?;
         fs::rename(self.path(from), self.path(to))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
+        self.may_change()?;
         fs::remove_file(self.path(name))
     }
 
     fn remove_directory(&self, name: &str) -> io::Result<()> {
+        self.may_change()?;
         fs::remove_dir(self.path(name))
     }
 

@@ -39,9 +39,10 @@ fn expire_at(cx: &mut Context<'_>, args: Args<'_>, when: When, command: &str) ->
     Ok(cx.reply.integer(i64::from(applies)).into())
 }
 
-/// Lets an existing key expire at a moment: at once, if that has passed.
+/// Lets an existing key expire at a moment: at once, if that has passed. When what happened is repeated, the key lives on
+/// until the log says that it went: the clock of a block is later than that of its commands, and one that was written
+/// before the moment came may be read long after it.
 pub(super) fn set_or_remove(cx: &mut Context<'_>, key: &[u8], at_ms: i64) {
-    // A log says DEL where that was meant; its own clock tells only when a block was written.
     if at_ms <= cx.now_ms && !cx.is_replaying() {
         cx.keys.remove(key);
         cx.log(&[b"DEL", key]);
@@ -288,6 +289,22 @@ mod tests {
             PTTL k
               :-2
               log: DEL k
+            ",
+        );
+    }
+
+    #[test]
+    fn a_moment_that_has_passed_removes_nothing_while_the_log_is_read() {
+        check(
+            "
+            # now 1000
+            SET k v
+              +OK
+              log: SET k v
+            # replaying on
+            PEXPIREAT k 999
+              :1
+              log: PEXPIREAT k 999
             ",
         );
     }

@@ -114,10 +114,10 @@ fn command() -> Command {
     let mut command = Command::new("millstream")
         .version(env!("CARGO_PKG_VERSION"))
         .about("A durable message-queue and stream server that speaks the Redis protocol.")
-        .override_usage("millstream [FILE] [--OPTION VALUE...]...")
+        .override_usage("millstream [FILE] [--OPTION VALUE...]...\n       millstream aof check|salvage|cat|import [--OPTION VALUE]...")
         .after_help(
             "Options are named as in Redis, and can be given in a configuration file in the syntax of redis.conf as well; the \
-             command line overrides the file.",
+             command line overrides the file.\n\n`millstream aof --help` explains how to check, rescue, print and import logs.",
         )
         .no_binary_name(true)
         .disable_version_flag(true)

@@ -16,6 +16,7 @@ mod limits;
 mod memory;
 mod options;
 mod shared;
+mod tool;
 mod value;
 mod words;
 
@@ -27,6 +28,7 @@ pub use limits::{OutputLimit, OutputLimits};
 pub use memory::parse_memory;
 pub use options::{ConfigOption, Group, OPTIONS, Settings, When, option};
 pub use shared::{Config, ConfigError, View};
+pub use tool::AofCommand;
 pub use value::{
     AppendFsync, DebugCommands, Fixed, Kind, LogFormat, LogLevel, MemoryOrPercent, OomScoreAdj,
     ReplDisklessLoad, SanitizeDumpPayload, Secret, Supervised,
