@@ -14,6 +14,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test drives real servers: it has files, threads and clocks")]
 
 pub(crate) mod connection;
+pub(crate) mod contents;
 pub(crate) mod crowd;
 pub(crate) mod directory;
 pub(crate) mod random;
