@@ -51,7 +51,10 @@ fn main() -> ExitCode {
         eprintln!("error: cannot open the log file {}: {error}", settings.logfile);
         return ExitCode::from(EXIT_USAGE);
     }
-    match serve(settings, command_line.config_file.as_deref()) {
+    // What came from the standard input cannot be written back.
+    let config_file = command_line.config_file.filter(|file| file != "-");
+    let config_file = config_file.map(|file| fs::canonicalize(&file).unwrap_or_else(|_| PathBuf::from(file)));
+    match serve(settings, config_file.as_deref()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { code, message }) => {
             tracing::error!("{message}");
@@ -84,7 +87,7 @@ fn read_settings(command_line: &CommandLine) -> Result<Settings, String> {
 }
 
 /// Serves until asked to stop.
-fn serve(settings: Settings, config_file: Option<&str>) -> Result<(), Failure> {
+fn serve(settings: Settings, config_file: Option<&Path>) -> Result<(), Failure> {
     let loops = match settings.threads {
         0 => thread::available_parallelism().map_or(1, usize::from),
         threads => threads as usize,
@@ -101,6 +104,10 @@ fn serve(settings: Settings, config_file: Option<&str>) -> Result<(), Failure> {
     let vitals = vitals(Arc::clone(&journal), &settings, loops, config_file, run_id);
     let server = Arc::new(Server::new(Config::new(settings), metrics));
     server.vitals.set(vitals);
+    server.stopwatch.set(Clock::cycles_ns);
+    if let Some(file) = config_file {
+        server.config_file.set(millstream::net::config_file(PathBuf::from(file)));
+    }
     let engine = Engine::new(server, Arc::clone(&journal) as _, databases, &hasher);
     let shell = Arc::new(Shell {
         engine,

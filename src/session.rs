@@ -1,7 +1,7 @@
 //! One connection as the core sees it: who it is, what it has selected, what it has queued.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU16, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -126,6 +126,10 @@ pub struct Client {
     pub queued: AtomicI64,
     /// How many keys it watches.
     pub watching: AtomicU16,
+    /// Whether it sees every request (`MONITOR`).
+    pub monitors: AtomicBool,
+    /// Bytes of requests it has been shown that its loop has not taken in yet.
+    pub shown_bytes: AtomicU64,
     /// Whether `CLIENT NO-EVICT` is on.
     pub no_evict: AtomicBool,
     /// Whether `CLIENT NO-TOUCH` is on.
@@ -174,6 +178,8 @@ impl Client {
             blocked: AtomicBool::new(false),
             queued: AtomicI64::new(-1),
             watching: AtomicU16::new(0),
+            monitors: AtomicBool::new(false),
+            shown_bytes: AtomicU64::new(0),
             no_evict: AtomicBool::new(false),
             no_touch: AtomicBool::new(false),
             input_bytes: AtomicU64::new(0),
@@ -183,6 +189,45 @@ impl Client {
             bytes_out: AtomicU64::new(0),
             names: Mutex::new(Names { user: "default".to_owned(), ..Names::default() }),
         }
+    }
+}
+
+/// The connections that see every request. Looked at with each request, changed by `MONITOR` only.
+#[derive(Debug, Default)]
+pub struct Monitors {
+    count: AtomicUsize,
+    all: Mutex<Vec<Arc<Client>>>,
+}
+
+impl Monitors {
+    /// Whether there is any: one load.
+    #[must_use]
+    pub fn any(&self) -> bool {
+        self.count.load(Relaxed) > 0
+    }
+
+    /// Enters a connection, once.
+    pub fn add(&self, client: &Arc<Client>) {
+        let mut all = self.all.lock();
+        if !client.monitors.swap(true, Relaxed) {
+            all.push(Arc::clone(client));
+            self.count.store(all.len(), Relaxed);
+        }
+    }
+
+    /// Strikes a connection, if it is there.
+    pub fn remove(&self, client: &Client) {
+        let mut all = self.all.lock();
+        if client.monitors.swap(false, Relaxed) {
+            all.retain(|known| known.id != client.id);
+            self.count.store(all.len(), Relaxed);
+        }
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Client>> {
+        self.all.lock().clone()
     }
 }
 

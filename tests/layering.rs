@@ -38,7 +38,7 @@ const PURE: &[&str] = &[
     "src/aof/manifest.rs",
     "src/session.rs",
     "src/server.rs",
-    "src/metrics.rs",
+    "src/metrics",
     "src/error.rs",
     "src/glob.rs",
     "src/number.rs",

@@ -138,6 +138,7 @@ fn flags(client: &Client) -> String {
     // A Unix socket is the one address that is a path.
     let is_unix = client.address.contains('/');
     let letters = [
+        (client.monitors.load(Relaxed), 'O'),
         (client.queued.load(Relaxed) >= 0, 'x'),
         (client.blocked.load(Relaxed), 'b'),
         (is_unix, 'U'),

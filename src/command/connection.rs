@@ -49,6 +49,7 @@ fn reset(cx: &mut Context<'_>, _: Args<'_>) -> Result<Outcome, Error> {
     session.replies = Replies::On;
     session.client.no_evict.store(false, Relaxed);
     session.client.no_touch.store(false, Relaxed);
+    cx.server.monitors.remove(&session.client);
     // The library stays: it is still the one behind the connection.
     session.client.names.lock().name.clear();
     session.authenticated = !needs_password;

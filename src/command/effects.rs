@@ -9,6 +9,8 @@ pub struct Effects {
     pub records: Records,
     /// What only the shell can do.
     pub actions: Vec<Action>,
+    /// The requests, as those who monitor are to see them. Stays empty while there is nobody.
+    pub shown: Vec<u8>,
 }
 
 /// Something only the shell can do.

@@ -93,6 +93,8 @@ bitflags! {
         const DANGEROUS = 1 << 2;
         /// `@admin`.
         const ADMIN = 1 << 3;
+        /// `@set`, `@sortedset` and `@list`: what Redis can sort.
+        const SORTABLE = 1 << 4;
     }
 }
 
@@ -113,6 +115,8 @@ pub enum Group {
     Server,
     /// Transactions.
     Transactions,
+    /// Clusters, of which there are none.
+    Cluster,
 }
 
 impl Group {
@@ -127,6 +131,7 @@ impl Group {
             Group::Connection => "connection",
             Group::Server => "server",
             Group::Transactions => "transactions",
+            Group::Cluster => "cluster",
         }
     }
 }
@@ -143,8 +148,10 @@ pub struct KeySpec {
 }
 
 /// Where the keys begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Begin {
+    /// Where only the command can tell: the function finds the one key, if there is one.
+    Unknown(fn(Args<'_>) -> Option<usize>),
     /// At an argument's number.
     Index(usize),
     /// After a keyword, looked for from an argument's number on.
@@ -164,8 +171,11 @@ pub enum Find {
         /// The fraction, or 0.
         limit: usize,
     },
-    /// As many as the argument at the beginning says, starting right after it.
-    Counted,
+    /// As many as the argument at the beginning says, starting right after it, every `step`-th.
+    Counted {
+        /// The distance between keys.
+        step: usize,
+    },
 }
 
 bitflags! {
@@ -256,10 +266,16 @@ impl KeySpec {
         KeySpec { begin: Begin::Index(first), find: Find::Range { last, step, limit: 0 }, access }
     }
 
+    /// A key that the function finds.
+    #[must_use]
+    pub const fn unknown(find: fn(Args<'_>) -> Option<usize>, access: Access) -> KeySpec {
+        KeySpec { begin: Begin::Unknown(find), find: Find::Range { last: 0, step: 1, limit: 0 }, access }
+    }
+
     /// As many keys as argument `at` says, following it.
     #[must_use]
     pub const fn counted(at: usize, access: Access) -> KeySpec {
-        KeySpec { begin: Begin::Index(at), find: Find::Counted, access }
+        KeySpec { begin: Begin::Index(at), find: Find::Counted { step: 1 }, access }
     }
 
     /// The first half of what follows a keyword (`XREAD … STREAMS key… id…`).
@@ -276,6 +292,7 @@ impl KeySpec {
     pub fn positions(&self, args: Args<'_>) -> std::iter::StepBy<std::ops::Range<usize>> {
         let none = (0..0).step_by(1);
         let begin = match self.begin {
+            Begin::Unknown(find) => return find(args).map_or(0..0, |at| at..at + 1).step_by(1),
             Begin::Index(index) => index,
             Begin::Keyword(word, from) => match find_keyword(args, word, from) {
                 Some(at) => at + 1,
@@ -286,12 +303,12 @@ impl KeySpec {
             return none;
         }
         let (first, end, step) = match self.find {
-            Find::Counted => {
+            Find::Counted { step } => {
                 let count =
                     std::str::from_utf8(&args[begin]).ok().and_then(|text| text.parse::<usize>().ok());
                 let first = begin + 1;
                 match count {
-                    Some(count) if count <= args.len() - first => (first, first + count, 1),
+                    Some(count) if count <= (args.len() - first) / step => (first, first + count * step, step),
                     _ => return none,
                 }
             }
@@ -369,7 +386,9 @@ impl Command {
             (category(Categories::KEYSPACE), "keyspace"),
             (flag(Flags::READONLY), "read"),
             (flag(Flags::WRITE), "write"),
-            (group(Group::List), "list"),
+            (category(Categories::SORTABLE), "set"),
+            (category(Categories::SORTABLE), "sortedset"),
+            (group(Group::List) || category(Categories::SORTABLE), "list"),
             (group(Group::String), "string"),
             (group(Group::Stream), "stream"),
             (flag(Flags::PUBSUB), "pubsub"),
@@ -395,7 +414,9 @@ impl Command {
             }
             _ => None,
         };
-        let (Some(first), Some(last)) = (self.keys.first(), self.keys.last()) else { return (0, 0, 0) };
+        let mut known = self.keys.iter().filter(|spec| !matches!(spec.begin, Begin::Unknown(_)));
+        let Some(first) = known.next() else { return (0, 0, 0) };
+        let last = known.next_back().unwrap_or(first);
         match (range(first), range(last)) {
             (Some((first, _, step)), Some((_, last, _))) => (first, last, step),
             _ => (0, 0, 0),

@@ -61,6 +61,7 @@ const SECTIONS: &[Section] = &[
     Section { name: "modules", title: "Modules", by_default: true, write: |_, _| {} },
     Section { name: "commandstats", title: "Commandstats", by_default: false, write: commandstats },
     Section { name: "errorstats", title: "Errorstats", by_default: true, write: errorstats },
+    Section { name: "latencystats", title: "Latencystats", by_default: false, write: latencystats },
     Section { name: "cluster", title: "Cluster", by_default: true, write: cluster },
     Section { name: "keyspace", title: "Keyspace", by_default: true, write: keyspace },
 ];
@@ -285,6 +286,20 @@ fn errorstats(source: &mut Source<'_, '_>, text: &mut Text) {
     }
 }
 
+fn latencystats(source: &mut Source<'_, '_>, text: &mut Text) {
+    let percentiles = &source.settings.latency_tracking_info_percentiles;
+    let microseconds = |ns: u64| format!("{}.{:03}", ns / 1000, ns % 1000);
+    for row in table().rows() {
+        let Some(latencies) = source.cx.server.metrics.latencies(row.number.into()) else { continue };
+        let shown = percentiles.iter().map(|percentile| {
+            let percent = percentile.parse().unwrap_or(0.0);
+            format!("p{percentile}={}", microseconds(latencies.percentile_ns(percent)))
+        });
+        let value = shown.collect::<Vec<_>>().join(",");
+        text.field(&format!("latency_percentiles_usec_{}", row.command.full_name()), value);
+    }
+}
+
 fn cluster(_: &mut Source<'_, '_>, text: &mut Text) {
     text.field("cluster_enabled", 0);
 }
@@ -357,7 +372,7 @@ mod tests {
         let default = titles(&stage.answer("INFO"));
         assert_eq!(titles(&stage.answer("INFO default")), default);
         assert!(!default.contains(&"Commandstats".to_owned()));
-        let all = titles(&stage.answer("INFO default commandstats"));
+        let all = titles(&stage.answer("INFO default commandstats latencystats"));
         assert_eq!(all.len(), SECTIONS.len());
         assert_eq!(titles(&stage.answer("INFO all")), all);
         assert_eq!(titles(&stage.answer("INFO everything")), all);

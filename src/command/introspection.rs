@@ -67,6 +67,7 @@ fn describe_keys(reply: &mut Reply, spec: &KeySpec) {
     statuses(reply, "", spec.access.names());
     reply.bulk("begin_search");
     match spec.begin {
+        Begin::Unknown(_) => search(reply, "unknown", &[]),
         Begin::Index(index) => search(reply, "index", &[("index", index as i64)]),
         Begin::Keyword(word, from) => {
             reply.map(2);
@@ -82,11 +83,14 @@ fn describe_keys(reply: &mut Reply, spec: &KeySpec) {
     }
     reply.bulk("find_keys");
     match spec.find {
+        _ if matches!(spec.begin, Begin::Unknown(_)) => search(reply, "unknown", &[]),
         Find::Range { last, step, limit } => {
             let fields = [("lastkey", last as i64), ("keystep", step as i64), ("limit", limit as i64)];
             search(reply, "range", &fields);
         }
-        Find::Counted => search(reply, "keynum", &[("keynumidx", 0), ("firstkey", 1), ("keystep", 1)]),
+        Find::Counted { step } => {
+            search(reply, "keynum", &[("keynumidx", 0), ("firstkey", 1), ("keystep", step as i64)]);
+        }
     }
 }
 
@@ -264,12 +268,7 @@ fn getkeysandflags(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Erro
 
 /// The numbers of a request's keys and what is done to them.
 fn keys_of(request: Args<'_>) -> Result<Vec<(usize, Access)>, Error> {
-    let row = table().get(&request[0]);
-    let row = match (row, request.get(1)) {
-        (Some(row), Some(name)) if !row.subcommands.is_empty() => table().subcommand(row, name),
-        (row, _) => row,
-    };
-    let Some(row) = row else { return Err(Error::new("ERR Invalid command specified")) };
+    let Some(row) = table().named(request) else { return Err(Error::new("ERR Invalid command specified")) };
     let command = row.command;
     if command.keys.is_empty() {
         return Err(Error::new("ERR The command has no key arguments"));

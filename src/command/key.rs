@@ -2,6 +2,7 @@
 
 use super::arguments::{self, is};
 use super::entry::{Access, Categories, Command, Flags, Group, KeySpec};
+use super::help::help;
 use super::{Context, Outcome, encoding};
 use crate::error::Error;
 use crate::keyspace::Value;
@@ -27,7 +28,7 @@ fn exists(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
 
 /// `TOUCH key [key ...]`
 fn touch(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
-    let found = args.tail(1).iter().filter(|key| cx.keys.touch(key, cx.now_ms)).count();
+    let found = args.tail(1).iter().filter(|key| cx.keys.contains(key)).count();
     Ok(cx.reply.count(found).into())
 }
 
@@ -188,12 +189,8 @@ fn object_refcount(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Erro
 
 /// `OBJECT IDLETIME key`
 fn object_idletime(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
-    const NOT_YET: i64 = 0;
-    let idle_ms = match cx.keys.used(&args[2]) {
-        None => return Ok(cx.reply.null().into()),
-        Some(NOT_YET) => 0,
-        Some(used_ms) => cx.now_ms.saturating_sub(used_ms).max(0),
-    };
+    let Some(used_ms) = cx.keys.used(&args[2]) else { return Ok(cx.reply.null().into()) };
+    let idle_ms = cx.now_ms.saturating_sub(used_ms).max(0);
     Ok(cx.reply.integer(idle_ms / 1000).into())
 }
 
@@ -210,28 +207,17 @@ fn object_freq(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
 
 /// `OBJECT HELP`
 fn object_help(cx: &mut Context<'_>, _: Args<'_>) -> Result<Outcome, Error> {
-    const HELP: &[&str] = &[
-        "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    const LINES: &[&str] = &[
         "ENCODING <key>",
-        "    Return the kind of internal representation used in order to store the value",
-        "    associated with a <key>.",
+        "    Says in which form the value is kept, in Redis' words.",
         "FREQ <key>",
-        "    Return the access frequency index of the <key>. The returned integer is",
-        "    proportional to the logarithm of the recent access frequency of the key.",
+        "    Refused: how often keys are used is not counted.",
         "IDLETIME <key>",
-        "    Return the idle time of the <key>, that is the approximated number of",
-        "    seconds elapsed since the last access to the key.",
+        "    Counts the seconds since the key was last used.",
         "REFCOUNT <key>",
-        "    Return the number of references of the value associated with the specified",
-        "    <key>.",
-        "HELP",
-        "    Print this help.",
+        "    Says how many share the value: always 1.",
     ];
-    let mut replied = cx.reply.array(HELP.len());
-    for line in HELP {
-        replied = cx.reply.simple(line);
-    }
-    Ok(replied.into())
+    Ok(help(cx.reply, "OBJECT", LINES).into())
 }
 
 /// `OBJECT` alone.

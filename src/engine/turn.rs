@@ -10,12 +10,17 @@ use super::journal::Lsn;
 use super::shard::{Place, Shard, ShardSet};
 use super::waiter::{Ending, Queue, Waiter};
 use super::{Engine, Held, logged, shards_of};
+use crate::command::monitor;
+use crate::command::redaction::redacted;
 use crate::command::{Action, Condition, Context, Effects, Flags, Group, Outcome, Row, Wait, table};
 use crate::error::Error;
-use crate::keyspace::{Keys, SHARDS, Type, Value, shard_of};
+use crate::keyspace::{Keys, Lookups, SHARDS, Type, Value, shard_of};
+use crate::metrics::latency::Event;
+use crate::metrics::slow_log::{self, Entry};
 use crate::metrics::{Counter, Gauge, LoopMetrics};
 use crate::number;
 use crate::resp::{Args, Limits, Reply, RequestParser};
+use crate::server::Server;
 use crate::session::{Client, Replies, Session};
 
 /// Runs requests. Shards that one request took are kept for the next if it wants no others.
@@ -31,6 +36,12 @@ pub struct Turn<'e> {
     /// The command that ran last.
     last: Option<&'static Row>,
     random: u64,
+    /// How long what runs takes; `None` while the log is replayed, which is not counted at all.
+    stopwatch: Option<fn() -> u64>,
+    /// When the last command ended, by the stopwatch.
+    ended_ns: u64,
+    /// What takes this long is slow, to the slow log or to the latency monitor.
+    slow_ns: u64,
     held: Held<'e>,
     /// The shards that are held.
     set: ShardSet,
@@ -81,7 +92,11 @@ impl<'e> Turn<'e> {
         effects: &'e mut Effects,
     ) -> Turn<'e> {
         effects.records.clear();
+        let stopwatch = engine.server.stopwatch.reading();
         Turn {
+            stopwatch: Some(stopwatch),
+            ended_ns: stopwatch(),
+            slow_ns: slow_ns(&engine.server),
             engine,
             metrics,
             last: None,
@@ -140,6 +155,8 @@ impl<'e> Turn<'e> {
         let mark = self.effects.records.mark();
         self.expire_due(EXPIRED_MAX);
         self.serve(mark);
+        let duration_ns = self.lap();
+        self.engine.server.latency.observe(Event::ExpireCycle, duration_ns, self.now_ms);
     }
 
     /// Runs a waiter's request again because its time to look again has come.
@@ -207,6 +224,7 @@ impl<'e> Turn<'e> {
         args: Args<'_>,
         reply: &mut Reply,
     ) -> Result<(), Error> {
+        self.stopwatch = None;
         self.hold(shards_of(row, args));
         self.run(row, session, args, reply).map(|_| ())
     }
@@ -238,6 +256,9 @@ impl<'e> Turn<'e> {
         self.serve(mark);
         let mark = self.effects.records.mark();
         let outcome = self.run(row, session, args, reply);
+        if self.engine.server.monitors.any() {
+            self.show(row, session, args);
+        }
         // Even of a command that fails or is to wait: what it did is done, and it does not wait for that itself.
         self.serve(mark);
         match outcome? {
@@ -256,7 +277,20 @@ impl<'e> Turn<'e> {
                 reply.ok();
             }
             Outcome::Unwatch => self.stop_watching(session),
-            Outcome::Execute => self.transact(session, reply)?,
+            Outcome::RewriteConfig => {
+                self.release();
+                let server = &self.engine.server;
+                let rewritten = server.config_file.rewrite(&server.config.settings());
+                rewritten.map_err(|reason| Error::with(format!("ERR Rewriting config file: {reason}")))?;
+                reply.ok();
+            }
+            Outcome::Execute => {
+                let began_ns = self.ended_ns;
+                let done = self.transact(session, reply);
+                self.lap();
+                self.account(row, session, args, self.ended_ns - began_ns, done.is_err());
+                done?;
+            }
         }
         Ok(Executed::Replied)
     }
@@ -277,9 +311,20 @@ impl<'e> Turn<'e> {
     fn admit(&mut self, session: &Session, args: Args<'_>) -> Result<&'static Row, Error> {
         let row = match self.last {
             Some(row) if row.is_named_by(args) => row,
-            _ => table().resolve(args)?,
+            _ => table().resolve(args).inspect_err(|_| {
+                if let Some(row) = table().named(args) {
+                    self.metrics.command_rejected(row.number.into());
+                }
+            })?,
         };
         self.last = Some(row);
+        self.may_run(row, session).inspect_err(|_| self.metrics.command_rejected(row.number.into()))?;
+        session.client.last_command.store(row.number, Relaxed);
+        Ok(row)
+    }
+
+    /// Checks that a command may run now.
+    fn may_run(&self, row: &Row, session: &Session) -> Result<(), Error> {
         let flags = row.command.flags;
         if !session.authenticated && !flags.contains(Flags::NO_AUTH) {
             return Err(Error::NO_AUTH);
@@ -294,8 +339,13 @@ impl<'e> Turn<'e> {
         if flags.contains(Flags::NO_MULTI) && session.transaction.is_some() {
             return Err(Error::new("ERR Command not allowed inside a transaction"));
         }
-        session.client.last_command.store(row.number, Relaxed);
-        Ok(row)
+        if server.monitors.any()
+            && session.client.monitors.load(Relaxed)
+            && flags.intersects(Flags::READONLY.union(Flags::WRITE))
+        {
+            return Err(Error::new("ERR Replica can't interact with the keyspace"));
+        }
+        Ok(())
     }
 
     /// Runs a command on the shards that are held.
@@ -306,7 +356,9 @@ impl<'e> Turn<'e> {
         args: Args<'_>,
         reply: &mut Reply,
     ) -> Result<Outcome, Error> {
-        let keys = view(&mut self.held, session.db);
+        let mut keys = view(&mut self.held, session.db);
+        let uses_keys = row.uses_keys && (!session.client.no_touch.load(Relaxed) || row.command.name == "touch");
+        keys.mark_use(uses_keys.then_some(self.now_ms));
         let mut context = Context {
             now_ms: self.now_ms,
             random: next_random(&mut self.random),
@@ -324,17 +376,78 @@ impl<'e> Turn<'e> {
             context.effects.records.begin_transaction();
         }
         let outcome = (row.command.handler)(&mut context, args);
+        let lookups = context.keys.lookups();
         if alone {
             self.effects.records.end_transaction();
         }
-        // One that is to wait counts once, when its wait is over.
-        if !matches!(outcome, Ok(Outcome::Block(_))) {
-            self.metrics.command_executed(row.number.into(), 0);
+        if row.counts_lookups {
+            self.count_lookups(row, lookups);
         }
-        if outcome.is_err() {
-            self.metrics.command_failed(row.number.into());
+        let duration_ns = self.lap();
+        // One that is to wait counts once, when its wait is over, and so does a transaction.
+        if !matches!(outcome, Ok(Outcome::Block(_) | Outcome::Execute)) {
+            self.account(row, session, args, duration_ns, outcome.is_err());
         }
         outcome
+    }
+
+    /// The time since the last command ended, in nanoseconds: that of the command which ends now.
+    fn lap(&mut self) -> u64 {
+        let Some(stopwatch) = self.stopwatch else { return 0 };
+        let now_ns = stopwatch();
+        now_ns.saturating_sub(std::mem::replace(&mut self.ended_ns, now_ns))
+    }
+
+    /// Counts what a read found. A command that has one key asks for one, however often it looks.
+    fn count_lookups(&self, row: &Row, Lookups { hits, misses }: Lookups) {
+        let most = if row.only_key.is_some() { 1 } else { u32::MAX };
+        let hits = hits.min(most);
+        if hits > 0 {
+            self.metrics.add(Counter::KeyspaceHits, hits.into());
+        }
+        let misses = misses.min(most - hits);
+        if misses > 0 {
+            self.metrics.add(Counter::KeyspaceMisses, misses.into());
+        }
+    }
+
+    /// Counts a command that has run, and remembers it if it was slow.
+    fn account(&self, row: &Row, session: &Session, args: Args<'_>, duration_ns: u64, failed: bool) {
+        if self.stopwatch.is_none() {
+            return;
+        }
+        self.metrics.command_executed(row.number.into(), duration_ns);
+        if failed {
+            self.metrics.command_failed(row.number.into());
+        }
+        if duration_ns >= self.slow_ns {
+            self.remember(row, session, args, duration_ns);
+        }
+    }
+
+    /// Keeps a slow command for the slow log, the latency monitor, or both.
+    #[cold]
+    fn remember(&self, row: &Row, session: &Session, args: Args<'_>, duration_ns: u64) {
+        let (server, flags) = (&self.engine.server, row.command.flags);
+        let is_fast = flags.contains(Flags::FAST);
+        let event = if is_fast { Event::FastCommand } else { Event::Command };
+        server.latency.observe(event, duration_ns, self.now_ms);
+        if duration_ns >= server.slow_log.threshold_ns() && !flags.contains(Flags::SKIP_SLOWLOG) {
+            server.slow_log.add(Entry {
+                id: 0,
+                time_s: self.now_ms.div_euclid(1000),
+                duration_us: duration_ns / 1000,
+                arguments: slow_log::trim(redacted(row, args).into_iter()),
+                address: session.client.address.clone(),
+                name: session.client.names.lock().name.clone(),
+            });
+        }
+    }
+
+    /// Shows a request to those who monitor.
+    #[cold]
+    pub(super) fn show(&mut self, row: &Row, session: &Session, args: Args<'_>) {
+        monitor::show(&mut self.effects.shown, self.now_ms, row, session, args);
     }
 
     /// Answers with an error, and counts it.
@@ -607,6 +720,11 @@ fn view<'a>(held: &'a mut Held<'_>, db: u8) -> Keys<'a> {
             Keys::many(db, parts)
         }
     }
+}
+
+/// From how many nanoseconds on a command is slow.
+fn slow_ns(server: &Server) -> u64 {
+    server.slow_log.threshold_ns().min(server.latency.threshold_ns())
 }
 
 /// Whether a request is the first line or the host line of an HTTP request.

@@ -10,4 +10,4 @@ mod view;
 pub use database::Database;
 pub use slot::{SHARDS, hash_slot, shard_of};
 pub use value::{Text, Type, Value, WrongType};
-pub use view::{Keys, Keyspace};
+pub use view::{Keys, Keyspace, Lookups};

@@ -1,5 +1,6 @@
 //! How loops talk to each other: each has a mailbox that others put messages into.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use parking_lot::Mutex;
@@ -7,11 +8,12 @@ use tokio::sync::Notify;
 
 use super::socket::Accepted;
 use crate::engine::{Lsn, Wake};
+use crate::session::Client;
 
 /// Messages for one loop.
 ///
 /// Not bounded by itself: a wake needs a waiting client of this loop, a kill a connected one, a connection is
-/// bounded by `maxclients`, and the rest is sent once.
+/// bounded by `maxclients`, what monitors are shown by their output limit, and the rest is sent once.
 #[derive(Debug, Default)]
 pub struct Mailbox {
     messages: Mutex<Vec<Message>>,
@@ -36,6 +38,8 @@ pub enum Message {
     },
     /// A connection is to be closed.
     Kill(u64),
+    /// A connection that monitors is shown requests. What has not been taken in is bounded by whoever shows it.
+    Shown(Arc<Client>, Arc<[u8]>),
     /// The log has moved on: replies may leave.
     Committed,
     /// The server stops: finish what has been said and end.

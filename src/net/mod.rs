@@ -8,6 +8,7 @@
 
 mod acceptor;
 mod clock;
+mod config_file;
 mod connection;
 mod event_loop;
 mod journal;
@@ -19,6 +20,7 @@ mod vitals;
 
 pub use acceptor::accept;
 pub use clock::Clock;
+pub use config_file::config_file;
 pub use event_loop::{EventLoop, Shell};
 pub use journal::LogJournal;
 pub use listen::{ListenError, Listener, listen};
