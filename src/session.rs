@@ -1,7 +1,9 @@
 //! One connection as the core sees it: who it is, what it has selected, what it has queued.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicI64, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering::Relaxed,
+};
 
 use parking_lot::{Mutex, RwLock};
 

@@ -42,7 +42,13 @@ const CLUSTER: Command =
 const VARIES: &[&str] = &["nondeterministic_output"];
 
 /// A subcommand, refused.
-const fn refused(full_name: &'static str, since: &'static str, arity: i8, flags: Flags, syntax: &'static str) -> Command {
+const fn refused(
+    full_name: &'static str,
+    since: &'static str,
+    arity: i8,
+    flags: Flags,
+    syntax: &'static str,
+) -> Command {
     let (_, name) = full_name.split_at("cluster|".len());
     Command {
         name,
@@ -57,7 +63,13 @@ const fn refused(full_name: &'static str, since: &'static str, arity: i8, flags:
 }
 
 /// The same for one whose answer varies.
-const fn varying(full_name: &'static str, since: &'static str, arity: i8, flags: Flags, syntax: &'static str) -> Command {
+const fn varying(
+    full_name: &'static str,
+    since: &'static str,
+    arity: i8,
+    flags: Flags,
+    syntax: &'static str,
+) -> Command {
     Command { tips: VARIES, ..refused(full_name, since, arity, flags, syntax) }
 }
 
@@ -77,12 +89,24 @@ pub(super) const COMMANDS: &[Command] = &[
         complexity: "Depends on the subcommand.",
         subcommands: &[
             refused("cluster|addslots", "3.0.0", -3, ADMIN, "slot [slot ...]"),
-            refused("cluster|addslotsrange", "7.0.0", -4, ADMIN, "start-slot end-slot [start-slot end-slot ...]"),
+            refused(
+                "cluster|addslotsrange",
+                "7.0.0",
+                -4,
+                ADMIN,
+                "start-slot end-slot [start-slot end-slot ...]",
+            ),
             varying("cluster|bumpepoch", "3.0.0", 2, ADMIN, ""),
             varying("cluster|count-failure-reports", "3.0.0", 3, ADMIN, "node-id"),
             refused("cluster|countkeysinslot", "3.0.0", 3, STALE, "slot"),
             refused("cluster|delslots", "3.0.0", -3, ADMIN, "slot [slot ...]"),
-            refused("cluster|delslotsrange", "7.0.0", -4, ADMIN, "start-slot end-slot [start-slot end-slot ...]"),
+            refused(
+                "cluster|delslotsrange",
+                "7.0.0",
+                -4,
+                ADMIN,
+                "start-slot end-slot [start-slot end-slot ...]",
+            ),
             refused("cluster|failover", "3.0.0", -2, ADMIN, "[FORCE | TAKEOVER]"),
             refused("cluster|flushslots", "3.0.0", 2, ADMIN, ""),
             refused("cluster|forget", "3.0.0", 3, ADMIN, "node-id"),
@@ -100,12 +124,24 @@ pub(super) const COMMANDS: &[Command] = &[
             refused("cluster|reset", "3.0.0", -2, ADMIN.union(Flags::NOSCRIPT), "[HARD | SOFT]"),
             refused("cluster|saveconfig", "3.0.0", 2, ADMIN, ""),
             refused("cluster|set-config-epoch", "3.0.0", 3, ADMIN, "config-epoch"),
-            refused("cluster|setslot", "3.0.0", -4, ADMIN, "slot <IMPORTING node-id | MIGRATING node-id | NODE node-id | STABLE>"),
+            refused(
+                "cluster|setslot",
+                "3.0.0",
+                -4,
+                ADMIN,
+                "slot <IMPORTING node-id | MIGRATING node-id | NODE node-id | STABLE>",
+            ),
             varying("cluster|shards", "7.0.0", 2, EARLY, ""),
             varying("cluster|slaves", "3.0.0", 3, ADMIN, "node-id"),
             Command {
                 tips: &["nondeterministic_output", "request_policy:all_shards"],
-                ..refused("cluster|slot-stats", "8.2.0", -4, EARLY, "<SLOTSRANGE start-slot end-slot | ORDERBY metric [LIMIT limit] [ASC | DESC]>")
+                ..refused(
+                    "cluster|slot-stats",
+                    "8.2.0",
+                    -4,
+                    EARLY,
+                    "<SLOTSRANGE start-slot end-slot | ORDERBY metric [LIMIT limit] [ASC | DESC]>",
+                )
             },
             varying("cluster|slots", "3.0.0", 2, EARLY, ""),
         ],

@@ -113,11 +113,7 @@ pub(super) const COMMANDS: &[Command] = &[Command {
     name: "debug",
     arity: -2,
     // `OBJECT` looks at a key that the table does not name, as with Redis.
-    flags: Flags::NOSCRIPT
-        .union(Flags::LOADING)
-        .union(Flags::STALE)
-        .union(Flags::ADMIN)
-        .union(Flags::WHOLE),
+    flags: Flags::NOSCRIPT.union(Flags::LOADING).union(Flags::STALE).union(Flags::ADMIN).union(Flags::WHOLE),
     group: Group::Server,
     summary: "Contains what only tests of the server need.",
     complexity: "Depends on the subcommand.",
@@ -169,6 +165,9 @@ mod tests {
         let mut stage = Stage::new();
         stage.answer("RPUSH q a");
         let answer = stage.answer("DEBUG OBJECT q");
-        assert!(answer.contains(" encoding:listpack ") && answer.ends_with(" lru_seconds_idle:0"), "{answer}");
+        assert!(
+            answer.contains(" encoding:listpack ") && answer.ends_with(" lru_seconds_idle:0"),
+            "{answer}"
+        );
     }
 }

@@ -308,7 +308,9 @@ impl KeySpec {
                     std::str::from_utf8(&args[begin]).ok().and_then(|text| text.parse::<usize>().ok());
                 let first = begin + 1;
                 match count {
-                    Some(count) if count <= (args.len() - first) / step => (first, first + count * step, step),
+                    Some(count) if count <= (args.len() - first) / step => {
+                        (first, first + count * step, step)
+                    }
                     _ => return none,
                 }
             }

@@ -134,7 +134,9 @@ fn advice(event: Event) -> &'static str {
         Event::FastCommand => {
             "These do little themselves: the machine was busy, or swapped, or many waiters were served at once."
         }
-        Event::Command => "SLOWLOG GET shows which they were; ranges and trims over many entries are the usual ones.",
+        Event::Command => {
+            "SLOWLOG GET shows which they were; ranges and trims over many entries are the usual ones."
+        }
         Event::ExpireCycle => "Many keys, or large ones, had the same time to go: spread the times.",
         Event::LogWrite => "The disk does not take what is written: see what else uses it.",
         Event::LogSync => {

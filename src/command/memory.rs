@@ -51,7 +51,9 @@ fn stats(cx: &mut Context<'_>, _: Args<'_>) -> Result<Outcome, Error> {
         ("aof.buffer", Figure::Count(log)),
         ("lua.caches", Figure::Count(0)),
     ];
-    fields.extend(databases.into_iter().filter(|database| database.keys > 0).map(|it| ("", Figure::Database(it))));
+    fields.extend(
+        databases.into_iter().filter(|database| database.keys > 0).map(|it| ("", Figure::Database(it))),
+    );
     fields.extend([
         ("overhead.total", Figure::Count(overhead)),
         ("keys.count", Figure::Count(keys)),
@@ -156,7 +158,8 @@ fn doctor(cx: &mut Context<'_>, _: Args<'_>) -> Result<Outcome, Error> {
             findings.push("The process takes much more main memory than its data: fragments, or its code.");
         }
         if client_bytes(cx) > vitals.used_memory / 5 {
-            findings.push("Clients' buffers take a fifth of the memory: CLIENT LIST shows whose (omem, qbuf).");
+            findings
+                .push("Clients' buffers take a fifth of the memory: CLIENT LIST shows whose (omem, qbuf).");
         }
         if settings.maxmemory > 0 && vitals.used_memory > settings.maxmemory / 10 * 9 {
             findings.push("Less than a tenth of maxmemory is left; at the end of it, producers are refused.");

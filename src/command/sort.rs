@@ -245,7 +245,9 @@ mod tests {
 
     #[test]
     fn scores_are_read_as_c_reads_them() {
-        for (text, value) in [("", 0.0), (" 1.5", 1.5), ("-0", 0.0), ("+2", 2.0), ("1e3", 1000.0), ("inf", f64::INFINITY)] {
+        for (text, value) in
+            [("", 0.0), (" 1.5", 1.5), ("-0", 0.0), ("+2", 2.0), ("1e3", 1000.0), ("inf", f64::INFINITY)]
+        {
             assert_eq!(score(text.as_bytes()), Ok(value), "{text}");
         }
         for text in ["x", "1x", "1 ", "nan"] {

@@ -9,7 +9,8 @@ use crate::resp::Args;
 /// `LCS key1 key2 [LEN] [IDX] [MINMATCHLEN min-match-len] [WITHMATCHLEN]`
 fn lcs(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
     let text = |key: &[u8]| {
-        let text = cx.keys.text(key).map_err(|_| Error::new("ERR The specified keys must contain string values"))?;
+        let text =
+            cx.keys.text(key).map_err(|_| Error::new("ERR The specified keys must contain string values"))?;
         Ok::<_, Error>(text.map(|text| text.bytes.clone()).unwrap_or_default())
     };
     let (one, other) = (text(&args[1])?, text(&args[2])?);
@@ -31,7 +32,9 @@ fn lcs(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
     }
     let cells = (one.len() as u64 + 1).saturating_mul(other.len() as u64 + 1);
     if cells.saturating_mul(size_of::<u32>() as u64) > cx.server.config.settings().proto_max_bulk_len {
-        return Err(Error::new("ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len"));
+        return Err(Error::new(
+            "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len",
+        ));
     }
     let (length, matches) = matches(&one, &other, len);
     if len {

@@ -256,7 +256,8 @@ impl<'e> Turn<'e> {
         self.serve(mark);
         let mark = self.effects.records.mark();
         let outcome = self.run(row, session, args, reply);
-        if self.engine.server.monitors.any() {
+        // A transaction is shown behind what it ran.
+        if self.engine.server.monitors.any() && !matches!(outcome, Ok(Outcome::Execute)) {
             self.show(row, session, args);
         }
         // Even of a command that fails or is to wait: what it did is done, and it does not wait for that itself.
@@ -289,6 +290,9 @@ impl<'e> Turn<'e> {
                 let done = self.transact(session, reply);
                 self.lap();
                 self.account(row, session, args, self.ended_ns - began_ns, done.is_err());
+                if self.engine.server.monitors.any() {
+                    self.show(row, session, args);
+                }
                 done?;
             }
         }
@@ -357,7 +361,8 @@ impl<'e> Turn<'e> {
         reply: &mut Reply,
     ) -> Result<Outcome, Error> {
         let mut keys = view(&mut self.held, session.db);
-        let uses_keys = row.uses_keys && (!session.client.no_touch.load(Relaxed) || row.command.name == "touch");
+        let uses_keys =
+            row.uses_keys && (!session.client.no_touch.load(Relaxed) || row.command.name == "touch");
         keys.mark_use(uses_keys.then_some(self.now_ms));
         let mut context = Context {
             now_ms: self.now_ms,

@@ -137,7 +137,8 @@ mod tests {
         for time_s in 2..5 {
             log.add(entry(time_s));
         }
-        let times = |count| log.newest(count).iter().map(|entry| (entry.id, entry.time_s)).collect::<Vec<_>>();
+        let times =
+            |count| log.newest(count).iter().map(|entry| (entry.id, entry.time_s)).collect::<Vec<_>>();
         assert_eq!((log.len(), times(10), times(1)), (2, vec![(3, 4), (2, 3)], vec![(3, 4)]));
         log.clear();
         log.add(entry(9));

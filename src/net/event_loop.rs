@@ -194,7 +194,8 @@ impl EventLoop {
         let bytes = requests.len() as u64;
         let most = self.settings().client_output_buffer_limit.normal.hard_bytes;
         for client in self.shell.engine.server.monitors.all() {
-            let behind = client.output_bytes.load(Relaxed) + client.shown_bytes.fetch_add(bytes, Relaxed) + bytes;
+            let behind =
+                client.output_bytes.load(Relaxed) + client.shown_bytes.fetch_add(bytes, Relaxed) + bytes;
             let mailbox = &self.shell.mailboxes[usize::from(client.home)];
             if most > 0 && behind > most {
                 self.metrics.count(Counter::OutputBufferDisconnections);
