@@ -31,7 +31,7 @@
 //! | [`config`] | the one table of options and what is made of it | files |
 //! | [`session`], [`server`], [`metrics`] | what a connection, all connections, all loops share | |
 //! | [`error`], [`glob`], [`number`] | leaves that anybody may use | |
-//! | [`report`] | how events are printed | |
+//! | [`report`], [`supervisor`] | how events are printed, what systemd is told | |
 //!
 //! # Invariants
 //!
@@ -77,3 +77,4 @@ pub mod report;
 pub mod resp;
 pub mod server;
 pub mod session;
+pub mod supervisor;

@@ -17,6 +17,12 @@ pub const REDIS_VERSION: &str = "8.2.3";
 /// Our own version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// The commit it was built from, if whoever built it said so.
+pub const COMMIT: &str = match option_env!("MILLSTREAM_COMMIT") {
+    None => "",
+    Some(commit) => commit,
+};
+
 /// The server as commands see it.
 #[derive(Debug)]
 pub struct Server {
@@ -179,6 +185,8 @@ pub struct Vitals {
     pub run_id: String,
     /// The TCP port it listens on.
     pub tcp_port: u16,
+    /// Whether a supervisor is told what it does.
+    pub supervised: bool,
     /// How many event loops it runs.
     pub loops: usize,
     /// The system it runs on: name, version, architecture.

@@ -21,7 +21,10 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["command", "keyspace", "resp", "session", "server", "metrics", "aof::record", "aof::Records"],
     ),
     ("aof", &["config"]),
-    ("net", &["engine", "resp", "aof", "command", "keyspace", "session", "server", "config", "metrics"]),
+    (
+        "net",
+        &["engine", "resp", "aof", "command", "keyspace", "session", "server", "config", "metrics", "report"],
+    ),
 ];
 
 const LEAVES: &[&str] = &["error", "glob", "number"];

@@ -196,7 +196,7 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "auth",
         arity: -2,
         flags: ANY_TIME,
-        summary: "Authenticates the connection.",
+        summary: "Gives name and password.",
         syntax: "[username] password",
         handler: auth,
         ..CONNECTION
@@ -234,7 +234,7 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "quit",
         arity: -1,
         flags: ANY_TIME.union(Flags::IMMEDIATE),
-        summary: "Closes the connection.",
+        summary: "Ends the connection once what was asked is answered.",
         handler: quit,
         ..CONNECTION
     },

@@ -278,6 +278,12 @@ impl KeySpec {
         KeySpec { begin: Begin::Index(at), find: Find::Counted { step: 1 }, access }
     }
 
+    /// As many keys as argument `at` says, following it, each with a value behind it.
+    #[must_use]
+    pub const fn counted_pairs(at: usize, access: Access) -> KeySpec {
+        KeySpec { begin: Begin::Index(at), find: Find::Counted { step: 2 }, access }
+    }
+
     /// The first half of what follows a keyword (`XREAD … STREAMS key… id…`).
     #[must_use]
     pub const fn half_after(keyword: &'static str, from: usize, access: Access) -> KeySpec {

@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::keyspace::Database;
 use crate::metrics::{Counter, Gauge};
 use crate::resp::Args;
-use crate::server::{REDIS_VERSION, VERSION, Vitals};
+use crate::server::{COMMIT, REDIS_VERSION, VERSION, Vitals};
 
 /// `INFO [section [section ...]]`
 fn info(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
@@ -113,7 +113,7 @@ fn server(source: &mut Source<'_, '_>, text: &mut Text) {
     let vitals = source.vitals;
     text.field("redis_version", REDIS_VERSION);
     text.field("millstream_version", VERSION);
-    text.field("redis_git_sha1", "00000000");
+    text.field("redis_git_sha1", if COMMIT.is_empty() { "00000000" } else { COMMIT });
     text.field("redis_git_dirty", 0);
     text.field("redis_build_id", "0");
     text.field("redis_mode", "standalone");
@@ -122,7 +122,7 @@ fn server(source: &mut Source<'_, '_>, text: &mut Text) {
     text.field("monotonic_clock", "processor cycles");
     text.field("multiplexing_api", "epoll");
     text.field("process_id", vitals.process_id);
-    text.field("process_supervised", "no");
+    text.field("process_supervised", if vitals.supervised { "systemd" } else { "no" });
     text.field("run_id", &vitals.run_id);
     text.field("tcp_port", vitals.tcp_port);
     text.field("server_time_usec", source.cx.now_ms.saturating_mul(1000));

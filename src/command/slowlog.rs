@@ -89,7 +89,7 @@ pub(super) const COMMANDS: &[Command] = &[Command {
             full_name: "slowlog|get",
             arity: -2,
             summary: "Returns the newest entries of the slow log.",
-            complexity: "O(N) where N is the number of entries returned",
+            complexity: "O(N) where N is the number of entries shown",
             syntax: "[count]",
             tips: &["request_policy:all_nodes", "nondeterministic_output"],
             handler: get,

@@ -89,7 +89,11 @@ fn order(args: Args<'_>, may_store: bool) -> Result<Order<'_>, Error> {
 fn arrange(keys: &Keys<'_>, mut elements: Vec<Vec<u8>>, order: &Order<'_>) -> Result<Vec<Vec<u8>>, Error> {
     // Every element would have the same weight: they stay as they are.
     let in_order = order.by.is_some_and(|pattern| !pattern.contains(&b'*'));
-    if !in_order {
+    if in_order {
+        if order.descending {
+            elements.reverse();
+        }
+    } else {
         let direct = |ordering: Ordering| if order.descending { ordering.reverse() } else { ordering };
         let weight = |element: &Vec<u8>| match order.by {
             Some(pattern) => look_up(keys, pattern, element),

@@ -21,6 +21,7 @@ use crate::config::Settings;
 use crate::engine::{Engine, Lsn, Turn, Wake, Woken};
 use crate::metrics::latency::Event;
 use crate::metrics::{Counter, Gauge, LoopMetrics};
+use crate::report;
 use crate::session::{Client, Session};
 
 /// What all loops share.
@@ -141,7 +142,11 @@ impl EventLoop {
         if self.settings.borrow().0 == config.generation() {
             return;
         }
+        let before = self.settings().loglevel;
         *self.settings.borrow_mut() = (config.generation(), config.settings());
+        if self.settings().loglevel != before {
+            report::set_level(self.settings().loglevel);
+        }
         let policy = Policy::from(self.settings().appendfsync);
         let Some(log) = self.shell.journal.log().filter(|log| log.policy() != policy) else { return };
         if let Err(failed) = log.set_policy(policy) {

@@ -26,6 +26,7 @@ pub fn vitals(
         run_id: run_id.iter().map(|byte| format!("{byte:02x}")).collect(),
         tcp_port: settings.port,
         loops,
+        supervised: std::env::var_os("NOTIFY_SOCKET").is_some(),
         system: system(),
         executable: std::env::current_exe()
             .map(|file| file.to_string_lossy().into_owned())
