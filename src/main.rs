@@ -93,6 +93,8 @@ fn serve(settings: Settings, config_file: Option<&Path>) -> Result<(), Failure> 
         0 => thread::available_parallelism().map_or(1, usize::from),
         threads => threads as usize,
     };
+    // From here on the end is an orderly one, also while the log is loaded.
+    let signals = Signals::listen().map_err(Failure::start)?;
     let listeners = listeners(&settings).map_err(Failure::start)?;
     announce(&settings, &listeners, loops);
     // One more line of counters than loops: loading counts too.
@@ -128,8 +130,7 @@ fn serve(settings: Settings, config_file: Option<&Path>) -> Result<(), Failure> 
             start_loop(shell, home, metrics, listeners).map_err(Failure::start)
         })
         .collect::<Result<_, _>>()?;
-    // From here on the end must be an orderly one, also while the log is loaded.
-    Signals::listen().and_then(|signals| signals.watch(&shell)).map_err(Failure::start)?;
+    signals.watch(&shell).map_err(Failure::start)?;
     let supervisor = Supervisor::from_environment();
     let loaded = load(&shell, loading_counters, &supervisor);
     if shell.stopping.load(Relaxed) {

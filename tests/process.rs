@@ -178,14 +178,16 @@ fn a_supervisor_is_told() {
     let socket = directory.path().join("notify");
     let listener = std::os::unix::net::UnixDatagram::bind(&socket).expect("a socket");
     listener.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
-    let mut states = move || {
+    let states = move || {
         let mut state = [0; 256];
         let len = listener.recv(&mut state).expect("a state");
         String::from_utf8_lossy(&state[..len]).into_owned()
     };
     let data = directory.path().join("data");
-    let mut process =
-        Process::start_with(&["--port", "0", "--dir", path(&data)], &[("NOTIFY_SOCKET", path(&socket))]);
+    let mut process = Process::start_with(
+        &["--port", &free_port().to_string(), "--dir", path(&data)],
+        &[("NOTIFY_SOCKET", path(&socket))],
+    );
     assert!(states().starts_with("EXTEND_TIMEOUT_USEC=120000000\n"));
     assert!(states().starts_with("READY=1\n"));
     process.terminate();
@@ -312,7 +314,8 @@ fn sigterm_ends_it_in_order_while_the_log_is_loaded() {
     drop(client);
     let data = server.data();
     server.kill();
-    let mut process = Process::start(&["--port", "0", "--dir", path(&data), "--loglevel", "notice"]);
+    let port = free_port().to_string();
+    let mut process = Process::start(&["--port", &port, "--dir", path(&data), "--loglevel", "notice"]);
     until("it starts", || process.output().contains(" process ").then_some(()));
     process.terminate();
     assert_eq!(process.wait().code(), Some(0));
@@ -514,7 +517,8 @@ fn a_file_size_limit_is_a_full_disk() {
         .spawn()
         .expect("a shell");
     let mut process = Process { child, output: None };
-    until("it listens", || Connection::open(port).ok());
+    let pong = Reply::Simple(b"PONG".to_vec());
+    until("it serves", || (Connection::open(port).ok()?.run("PING") == pong).then_some(()));
     let message = vec![b'm'; 100_000];
     let mut refused = false;
     for _ in 0..20 {

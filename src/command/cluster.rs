@@ -132,7 +132,10 @@ pub(super) const COMMANDS: &[Command] = &[
                 "slot <IMPORTING node-id | MIGRATING node-id | NODE node-id | STABLE>",
             ),
             varying("cluster|shards", "7.0.0", 2, EARLY, ""),
-            varying("cluster|slaves", "3.0.0", 3, ADMIN, "node-id"),
+            Command {
+                deprecated: Some(("5.0.0", "`CLUSTER REPLICAS`")),
+                ..varying("cluster|slaves", "3.0.0", 3, ADMIN, "node-id")
+            },
             Command {
                 tips: &["nondeterministic_output", "request_policy:all_shards"],
                 ..refused(
@@ -143,7 +146,10 @@ pub(super) const COMMANDS: &[Command] = &[
                     "<SLOTSRANGE start-slot end-slot | ORDERBY metric [LIMIT limit] [ASC | DESC]>",
                 )
             },
-            varying("cluster|slots", "3.0.0", 2, EARLY, ""),
+            Command {
+                deprecated: Some(("7.0.0", "`CLUSTER SHARDS`")),
+                ..varying("cluster|slots", "3.0.0", 2, EARLY, "")
+            },
         ],
         handler: cluster,
         ..CLUSTER
@@ -175,6 +181,7 @@ pub(super) const COMMANDS: &[Command] = &[
     },
     Command {
         name: "slaveof",
+        deprecated: Some(("5.0.0", "`REPLICAOF`")),
         since: "1.0.0",
         arity: 3,
         flags: ADMIN.union(Flags::NOSCRIPT),

@@ -232,6 +232,7 @@ pub(super) const COMMANDS: &[Command] = &[
     },
     Command {
         name: "quit",
+        deprecated: Some(("7.2.0", "just closing the connection")),
         arity: -1,
         flags: ANY_TIME.union(Flags::IMMEDIATE),
         summary: "Ends the connection once what was asked is answered.",

@@ -32,6 +32,8 @@ pub struct Command {
     pub syntax: &'static str,
     /// What proxies and cluster clients may want to know, in the words of `COMMAND INFO`.
     pub tips: &'static [&'static str],
+    /// For one that users should leave: since which version of Redis, and for what, in a word.
+    pub deprecated: Option<(&'static str, &'static str)>,
     /// Commands of their own behind a first word (`CLIENT LIST`). Then `handler` answers when it stands alone.
     pub subcommands: &'static [Command],
     /// Its code.
@@ -367,6 +369,7 @@ impl Command {
         complexity: "O(1)",
         syntax: "",
         tips: &[],
+        deprecated: None,
         subcommands: &[],
         handler: |_, _| unreachable!("every entry of the table names its handler"),
     };

@@ -325,10 +325,9 @@ fn latencystats(source: &mut Source<'_, '_>, text: &mut Text) {
     let microseconds = |ns: u64| format!("{}.{:03}", ns / 1000, ns % 1000);
     for row in table().rows() {
         let Some(latencies) = source.cx.server.metrics.latencies(row.number.into()) else { continue };
-        let shown = percentiles.iter().map(|percentile| {
-            let percent = percentile.parse().unwrap_or(0.0);
-            format!("p{percentile}={}", microseconds(latencies.percentile_ns(percent)))
-        });
+        let shown = percentiles
+            .iter()
+            .map(|percent| format!("p{percent}={}", microseconds(latencies.percentile_ns(percent))));
         let value = shown.collect::<Vec<_>>().join(",");
         text.field(&format!("latency_percentiles_usec_{}", row.command.full_name()), value);
     }

@@ -170,7 +170,13 @@ fn document(reply: &mut Reply, row: &Row) {
         .expect("a test parses every syntax of the table");
     let (has_arguments, has_subcommands) = (!arguments.is_empty(), !row.subcommands.is_empty());
     reply.bulk(command.full_name());
-    reply.map(4 + usize::from(has_arguments) + usize::from(has_subcommands));
+    let is_internal = command.name == "debug";
+    let fields = 4
+        + usize::from(is_internal)
+        + 3 * usize::from(command.deprecated.is_some())
+        + usize::from(has_arguments)
+        + usize::from(has_subcommands);
+    reply.map(fields);
     let texts = [
         ("summary", command.summary),
         ("since", command.since),
@@ -180,6 +186,18 @@ fn document(reply: &mut Reply, row: &Row) {
     for (name, text) in texts {
         reply.bulk(name);
         reply.bulk(text);
+    }
+    if is_internal {
+        reply.bulk("doc_flags");
+        statuses(reply, "", ["syscmd"].into_iter());
+    }
+    if let Some((since, replaced_by)) = command.deprecated {
+        reply.bulk("doc_flags");
+        statuses(reply, "", ["deprecated"].into_iter());
+        reply.bulk("deprecated_since");
+        reply.bulk(since);
+        reply.bulk("replaced_by");
+        reply.bulk(replaced_by);
     }
     if has_arguments {
         reply.bulk("arguments");

@@ -452,6 +452,7 @@ pub(super) const COMMANDS: &[Command] = &[
     },
     Command {
         name: "setnx",
+        deprecated: Some(("2.6.12", "`SET` with the `NX` argument")),
         since: "1.0.0",
         arity: 3,
         flags: Flags::WRITE.union(Flags::DENYOOM).union(Flags::FAST),
@@ -463,6 +464,7 @@ pub(super) const COMMANDS: &[Command] = &[
     },
     Command {
         name: "setex",
+        deprecated: Some(("2.6.12", "`SET` with the `EX` argument")),
         since: "2.0.0",
         arity: 4,
         summary: "Sets a string that lives for so many seconds.",
@@ -472,6 +474,7 @@ pub(super) const COMMANDS: &[Command] = &[
     },
     Command {
         name: "psetex",
+        deprecated: Some(("2.6.12", "`SET` with the `PX` argument")),
         since: "2.6.0",
         arity: 4,
         summary: "Sets a string that lives for so many milliseconds.",
@@ -481,6 +484,7 @@ pub(super) const COMMANDS: &[Command] = &[
     },
     Command {
         name: "getset",
+        deprecated: Some(("6.2.0", "`SET` with the `!GET` argument")),
         since: "1.0.0",
         arity: 3,
         flags: Flags::WRITE.union(Flags::DENYOOM).union(Flags::FAST),

@@ -74,7 +74,8 @@ impl Kind {
             "timeout" | "increment-by-float" => Kind::Double,
             "pattern" => Kind::Pattern,
             "unix-time-seconds" | "unix-time-milliseconds" => Kind::UnixTime,
-            "client-id" | "columns" | "count" | "cursor" | "db" | "decrement" | "destination-db" | "end"
+            "client-id" | "cluster-bus-port" | "columns" | "config-epoch" | "end-slot" | "limit" | "port"
+            | "slot" | "start-slot" | "count" | "cursor" | "db" | "decrement" | "destination-db" | "end"
             | "entries-added" | "entries-read" | "increment" | "index" | "len" | "maxage"
             | "milliseconds" | "min-idle-time" | "min-match-len" | "num-matches" | "numids" | "numkeys"
             | "offset" | "protover" | "rank" | "rows" | "seconds" | "start" | "stop" | "version" => {

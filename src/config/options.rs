@@ -11,7 +11,7 @@ use super::bind::Bind;
 use super::events::KeyspaceEvents;
 use super::limits::OutputLimits;
 use super::value::{
-    AppendFsync, DebugCommands, Fixed, Kind, LogFormat, LogLevel, MemoryOrPercent, OomScoreAdj,
+    AppendFsync, DebugCommands, Fixed, Kind, LogFormat, LogLevel, MemoryOrPercent, OomScoreAdj, Percentiles,
     ReplDisklessLoad, SanitizeDumpPayload, Secret, Setting, Supervised,
 };
 
@@ -284,8 +284,7 @@ options! {
         /// Keep how long each call of a command took, for INFO latencystats and LATENCY HISTOGRAM.
         "latency-tracking" latency_tracking: bool = "yes", YES_NO, AnyTime;
         /// Percentiles that INFO latencystats shows.
-        "latency-tracking-info-percentiles" latency_tracking_info_percentiles: Vec<String> =
-            "50 99 99.9", Kind::Words { hint: "PERCENT..." }, AnyTime;
+        "latency-tracking-info-percentiles" latency_tracking_info_percentiles: Percentiles = "50 99 99.9", Kind::Percentiles, AnyTime;
     }
     Compatibility {
         /// No effect: there are no snapshots, the log is the only file.
@@ -487,6 +486,7 @@ mod tests {
                 Kind::Choice { words, .. } => words.iter().map(|word| (*word).to_owned()).collect(),
                 Kind::Permissions => vec!["777".into(), "0".into()],
                 Kind::Text { .. } | Kind::Secret => vec!["a b \"c\"".into(), String::new()],
+                Kind::Percentiles => vec!["0 50.5 100".into(), String::new()],
                 Kind::Words { .. } => vec!["a b".into(), String::new()],
                 Kind::Addresses => vec!["* -::*".into(), String::new()],
                 Kind::OutputLimits => vec!["normal 1kb 2mb 3 pubsub 0 0 0".into()],

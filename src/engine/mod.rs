@@ -75,7 +75,7 @@ impl Engine {
         metrics: &'e LoopMetrics,
         effects: &'e mut Effects,
     ) -> Turn<'e> {
-        Turn::new(self, now_ms, random, metrics, effects)
+        Turn::new(self, now_ms, random, metrics, effects, Some(self.server.stopwatch.reading()))
     }
 
     /// Repeats a change from the log. Nothing is logged, nobody is served, nothing expires.
@@ -89,7 +89,7 @@ impl Engine {
         scratch.session.db = db;
         scratch.reply.truncate(0);
         scratch.effects.records.clear();
-        let mut turn = self.turn(now_ms, 0, &scratch.metrics, &mut scratch.effects);
+        let mut turn = Turn::new(self, now_ms, 0, &scratch.metrics, &mut scratch.effects, None);
         let outcome = turn.repeat(row, &mut scratch.session, args, &mut scratch.reply);
         turn.discard();
         outcome.map_err(|error| text(error.text()))

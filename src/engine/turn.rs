@@ -40,8 +40,6 @@ pub struct Turn<'e> {
     stopwatch: Option<fn() -> u64>,
     /// When the last command ended, by the stopwatch.
     ended_ns: u64,
-    /// What takes this long is slow, to the slow log or to the latency monitor.
-    slow_ns: u64,
     held: Held<'e>,
     /// The shards that are held.
     set: ShardSet,
@@ -90,13 +88,12 @@ impl<'e> Turn<'e> {
         random: u64,
         metrics: &'e LoopMetrics,
         effects: &'e mut Effects,
+        stopwatch: Option<fn() -> u64>,
     ) -> Turn<'e> {
         effects.records.clear();
-        let stopwatch = engine.server.stopwatch.reading();
         Turn {
-            stopwatch: Some(stopwatch),
-            ended_ns: stopwatch(),
-            slow_ns: slow_ns(&engine.server),
+            stopwatch,
+            ended_ns: stopwatch.map_or(0, |now_ns| now_ns()),
             engine,
             metrics,
             last: None,
@@ -224,7 +221,6 @@ impl<'e> Turn<'e> {
         args: Args<'_>,
         reply: &mut Reply,
     ) -> Result<(), Error> {
-        self.stopwatch = None;
         self.hold(shards_of(row, args));
         self.run(row, session, args, reply).map(|_| ())
     }
@@ -425,7 +421,7 @@ impl<'e> Turn<'e> {
         if failed {
             self.metrics.command_failed(row.number.into());
         }
-        if duration_ns >= self.slow_ns {
+        if duration_ns >= slow_ns(&self.engine.server) {
             self.remember(row, session, args, duration_ns);
         }
     }
@@ -727,7 +723,7 @@ fn view<'a>(held: &'a mut Held<'_>, db: u8) -> Keys<'a> {
     }
 }
 
-/// From how many nanoseconds on a command is slow.
+/// From how many nanoseconds on a command is slow, to the slow log or to the latency monitor.
 fn slow_ns(server: &Server) -> u64 {
     server.slow_log.threshold_ns().min(server.latency.threshold_ns())
 }

@@ -22,11 +22,12 @@ def slow_log(r):
     assert r.slowlog_len() >= 1
     [entry] = [entry for entry in r.slowlog_get(10) if "SET key value" in str(entry["command"])]
     assert entry["duration"] >= 0 and abs(entry["start_time"] - time.time()) < 60
-    assert entry["client_address"].startswith("127.0.0.1:")
+    assert "127.0.0.1:" in str(entry["client_address"])
     r.config_set("slowlog-log-slower-than", 10000)
 
 
 def latency(r):
+    r.latency_reset()
     assert r.latency_latest() == []
     r.config_set("latency-monitor-threshold", 1)
     # Every kind of command is slow if it has enough to do.
