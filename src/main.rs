@@ -133,7 +133,7 @@ fn serve(settings: Settings, config_file: Option<&Path>) -> Result<(), Failure> 
     signals.watch(&shell).map_err(Failure::start)?;
     let supervisor = Supervisor::from_environment();
     let loaded = load(&shell, loading_counters, &supervisor);
-    if shell.stopping.load(Relaxed) {
+    if loaded.is_err() && shell.stopping.load(Relaxed) {
         tracing::info!("stopped while the log was being loaded");
         supervisor.stopping();
         remove_socket(&shell);

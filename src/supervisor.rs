@@ -63,6 +63,7 @@ impl Supervisor {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test cleans up behind itself")]
 mod tests {
     use super::*;
 

@@ -105,6 +105,7 @@ fn no_secret_is_reported() {
         "--requirepass",
         "hunter2",
     ]);
+    until("it is ready", || process.output().contains("; ready").then_some(()));
     let address = format!("127.0.0.1:{port}");
     let mut client = until("it listens", || std::net::TcpStream::connect(&address).ok());
     let requests = [
@@ -159,6 +160,7 @@ fn the_level_of_reports_changes_at_once() {
     let port = free_port().to_string();
     let mut process =
         Process::start(&["--port", &port, "--dir", path(directory.path()), "--loglevel", "notice"]);
+    until("it is ready", || process.output().contains("; ready").then_some(()));
     let address = format!("127.0.0.1:{port}");
     let mut client = until("it listens", || std::net::TcpStream::connect(&address).ok());
     client.write_all(b"CONFIG SET loglevel warning\r\nQUIT\r\n").expect("a request is sent");
@@ -204,6 +206,7 @@ fn settings_are_written_back_into_the_file() {
     fs::write(&file, format!("# mine\nport {port}\n\n# the data\ndir {}\ntimeout 1000\n", path(&data)))
         .expect("a configuration file");
     let mut process = Process::start(&[path(&file)]);
+    until("it is ready", || process.output().contains("; ready").then_some(()));
     let address = format!("127.0.0.1:{port}");
     let mut client = until("it listens", || std::net::TcpStream::connect(&address).ok());
     client

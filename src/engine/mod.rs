@@ -252,6 +252,47 @@ mod tests {
     use crate::resp::OwnedArgs;
     use crate::session::Client;
 
+    /// A clock on which a microsecond passes from one look to the next.
+    fn next_us() -> u64 {
+        static NOW_NS: AtomicU64 = AtomicU64::new(0);
+        NOW_NS.fetch_add(1000, Relaxed)
+    }
+
+    #[test]
+    fn each_command_has_its_own_time() {
+        let (metrics, loops) = Metrics::new(1, table().rows().len());
+        let server = Server::new(Config::new(Settings::default()), metrics);
+        server.loading.store(false, Relaxed);
+        server.stopwatch.set(next_us);
+        server.config.set(&["slowlog-log-slower-than", "1"]).expect("the option is there");
+        server.follow_settings();
+        let hasher = RandomState::with_seeds(1, 2, 3, 4);
+        let engine = Engine::new(Arc::new(server), Arc::new(NoJournal), 1, &hasher);
+        let client = Client::new(1, 0, String::new(), String::new(), 0);
+        let mut session = Session::new(Arc::new(client), true);
+        let (mut reply, mut effects) = (Reply::default(), Effects::default());
+        let mut turn = engine.turn(0, 1, &loops[0], &mut effects);
+        for line in ["SET a b", "GET a", "GET", "LLEN a", "MULTI", "GET a", "PING", "EXEC", "GET none"] {
+            let request: OwnedArgs = line.split(' ').collect();
+            turn.execute(&mut session, request.as_args(), &mut reply);
+        }
+        let _ = turn.finish();
+        let of = |name: &str| {
+            let row = table().get(name.as_bytes()).expect("the table has it");
+            let it = engine.server.metrics.command(row.number.into());
+            (it.calls, it.microseconds(), it.rejected, it.failed)
+        };
+        assert_eq!((of("get"), of("llen")), ((3, 3, 1, 0), (1, 1, 0, 1)));
+        // What it ran, and itself.
+        assert_eq!((of("ping"), of("exec")), ((1, 1, 0, 0), (1, 3, 0, 0)));
+        let totals = engine.server.metrics.totals();
+        assert_eq!((totals.keyspace_hits, totals.keyspace_misses, totals.commands_processed), (3, 1, 8));
+        let slow: Vec<_> = engine.server.slow_log.newest(10).into_iter().rev().collect();
+        let names: Vec<_> = slow.iter().map(|entry| String::from_utf8_lossy(&entry.arguments[0])).collect();
+        assert_eq!(names, ["SET", "GET", "LLEN", "MULTI", "GET", "PING", "GET"]);
+        assert!(slow.iter().all(|entry| entry.duration_us == 1));
+    }
+
     #[test]
     fn a_turn_keeps_no_more_shards_than_a_request_asks_for() {
         let (metrics, loops) = Metrics::new(1, table().rows().len());
