@@ -11,6 +11,7 @@ use millstream::config::{Config, Settings};
 use millstream::engine::{Engine, NoJournal};
 use millstream::keyspace::shard_of;
 use millstream::metrics::{LoopMetrics, Metrics};
+use millstream::net::Clock;
 use millstream::resp::{OwnedArgs, Protocol, Reply};
 use millstream::server::Server;
 use millstream::session::{Client, Session};
@@ -37,6 +38,7 @@ impl Bench {
         let (metrics, mut loops) = Metrics::new(1, table().rows().len());
         let server = Server::new(Config::new(Settings::default()), metrics);
         server.loading.store(false, Relaxed);
+        server.stopwatch.set(Clock::cycles_ns);
         let client = Client::new(1, 0, "127.0.0.1:50000".to_owned(), "127.0.0.1:6379".to_owned(), NOW_MS);
         Bench {
             engine: Engine::new(Arc::new(server), Arc::new(NoJournal), DATABASES, &hasher),

@@ -32,8 +32,8 @@
 //! | [`config`] | the one table of options and what is made of it | files |
 //! | [`session`], [`server`], [`metrics`] | what a connection, all connections, all loops share | |
 //! | [`error`], [`glob`], [`number`] | leaves that anybody may use | |
-//! | [`report`] | how events are printed | |
 //! | [`tool`] | `millstream aof`: check, salvage, cat, import | sockets |
+//! | [`report`], [`supervisor`] | how events are printed, what systemd is told | |
 //!
 //! # Invariants
 //!
@@ -86,4 +86,5 @@ pub mod report;
 pub mod resp;
 pub mod server;
 pub mod session;
+pub mod supervisor;
 pub mod tool;

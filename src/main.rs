@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
+use std::time::Duration;
 
 use ahash::RandomState;
 use millstream::aof::{self, DirectoryId, DiskStorage, LogFailed, Policy, Storage};
@@ -21,8 +22,9 @@ use millstream::net::{
 };
 use millstream::report;
 use millstream::resp::OwnedArgs;
-use millstream::server::Server;
+use millstream::server::{COMMIT, Server};
 use millstream::session::{Client, Session};
+use millstream::supervisor::Supervisor;
 use millstream::tool;
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -58,7 +60,10 @@ fn main() -> ExitCode {
         eprintln!("error: cannot open the log file {}: {error}", settings.logfile);
         return ExitCode::from(EXIT_USAGE);
     }
-    match serve(settings, command_line.config_file.as_deref()) {
+    // What came from the standard input cannot be written back.
+    let config_file = command_line.config_file.filter(|file| file != "-");
+    let config_file = config_file.map(|file| fs::canonicalize(&file).unwrap_or_else(|_| PathBuf::from(file)));
+    match serve(settings, config_file.as_deref()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { code, message }) => {
             tracing::error!("{message}");
@@ -103,11 +108,13 @@ fn read_settings(command_line: &CommandLine) -> Result<Settings, String> {
 }
 
 /// Serves until asked to stop.
-fn serve(settings: Settings, config_file: Option<&str>) -> Result<(), Failure> {
+fn serve(settings: Settings, config_file: Option<&Path>) -> Result<(), Failure> {
     let loops = match settings.threads {
         0 => thread::available_parallelism().map_or(1, usize::from),
         threads => threads as usize,
     };
+    // From here on the end is an orderly one, also while the log is loaded.
+    let signals = Signals::listen().map_err(Failure::start)?;
     let listeners = listeners(&settings).map_err(Failure::start)?;
     announce(&settings, &listeners, loops);
     // One more line of counters than loops: loading counts too.
@@ -121,6 +128,10 @@ fn serve(settings: Settings, config_file: Option<&str>) -> Result<(), Failure> {
     let server = Arc::new(Server::new(Config::new(settings), metrics));
     server.vitals.set(vitals);
     server.positions.set(positions(Arc::clone(&journal)));
+    server.stopwatch.set(Clock::cycles_ns);
+    if let Some(file) = config_file {
+        server.config_file.set(millstream::net::config_file(PathBuf::from(file)));
+    }
     let engine = Engine::new(server, Arc::clone(&journal) as _, databases, &hasher);
     let shell = Arc::new(Shell {
         engine,
@@ -142,16 +153,24 @@ fn serve(settings: Settings, config_file: Option<&str>) -> Result<(), Failure> {
             start_loop(shell, home, metrics, listeners).map_err(Failure::start)
         })
         .collect::<Result<_, _>>()?;
-    load(&shell, loading_counters)?;
+    signals.watch(&shell).map_err(Failure::start)?;
+    let supervisor = Supervisor::from_environment();
+    let loaded = load(&shell, loading_counters, &supervisor);
+    if loaded.is_err() && shell.stopping.load(Relaxed) {
+        tracing::info!("stopped while the log was being loaded");
+        supervisor.stopping();
+        remove_socket(&shell);
+        return Ok(());
+    }
+    loaded?;
     tend_log(&shell).map_err(Failure::start)?;
-    // Before the first command: from then on the end must be an orderly one.
-    let signals = Signals::listen().map_err(Failure::start)?;
     keep_reserve(&shell);
     shell.engine.server.loading.store(false, Relaxed);
-    signals.wait(&shell).map_err(Failure::start)?;
+    supervisor.ready();
     for thread in threads {
         thread.join().map_err(|_| Failure::start("an event loop has panicked"))?;
     }
+    supervisor.stopping();
     finish(&shell)
 }
 
@@ -164,10 +183,13 @@ fn listeners(settings: &Settings) -> Result<Vec<Listener>, millstream::net::List
 
 fn announce(settings: &Settings, listeners: &[Listener], loops: usize) {
     tracing::info!(
-        "Millstream {} with {loops} event loop{}, process {}",
-        env!("CARGO_PKG_VERSION"),
+        "Millstream {}{} with {loops} event loop{}, process {}, data in {}, appendfsync {}",
+        millstream::server::VERSION,
+        if COMMIT.is_empty() { String::new() } else { format!(" ({COMMIT})") },
         if loops == 1 { "" } else { "s" },
         std::process::id(),
+        settings.dir,
+        settings.appendfsync.word(),
     );
     for listener in listeners {
         tracing::info!("listening on {listener}");
@@ -197,7 +219,10 @@ fn start_loop(
 }
 
 /// Loads the log.
-fn load(shell: &Shell, metrics: LoopMetrics) -> Result<(), Failure> {
+fn load(shell: &Shell, metrics: LoopMetrics, supervisor: &Supervisor) -> Result<(), Failure> {
+    /// How long the log may take to be loaded from one sign of life to the next.
+    const PATIENCE: Duration = Duration::from_secs(120);
+    supervisor.loading(0, PATIENCE);
     let settings = shell.engine.server.config.settings();
     let started = Clock.instant();
     let storage: Arc<dyn Storage> =
@@ -215,6 +240,9 @@ fn load(shell: &Shell, metrics: LoopMetrics) -> Result<(), Failure> {
             if u32::from(db) >= settings.databases {
                 return Err(format!("it uses database {db}: start with --databases {}", u32::from(db) + 1));
             }
+            if shell.stopping.load(Relaxed) {
+                return Err("the server was told to stop".to_owned());
+            }
             request.assign(args);
             shell.engine.replay(db, now_ms.cast_signed(), request.as_args(), &mut replay)
         },
@@ -224,6 +252,7 @@ fn load(shell: &Shell, metrics: LoopMetrics) -> Result<(), Failure> {
                 shown = elapsed.as_secs();
                 let percent = progress.bytes_done * 100 / progress.bytes_total.max(1);
                 let rate = progress.commands as f64 / elapsed.as_secs_f64();
+                supervisor.loading(percent, PATIENCE);
                 let left = elapsed.as_secs_f64() * (100.0 / percent.max(1) as f64 - 1.0);
                 tracing::info!("loading: {percent}%, {rate:.0} commands/s, {left:.0} s left");
             }
@@ -279,18 +308,18 @@ impl Signals {
         Ok(Signals { runtime, terminate, interrupt, _too_large: too_large })
     }
 
-    /// Waits for SIGTERM or SIGINT, or for `SHUTDOWN`. A second signal ends the process at once.
-    fn wait(mut self, shell: &Arc<Shell>) -> std::io::Result<()> {
-        self.runtime.block_on(async {
-            tokio::select! {
-                _ = self.terminate.recv() => tracing::info!("stopping on SIGTERM"),
-                _ = self.interrupt.recv() => tracing::info!("stopping on SIGINT"),
-                () = shell.stopped() => tracing::info!("stopping on SHUTDOWN"),
-            }
-            shell.stop();
-        });
-        let impatient = move || {
+    /// Stops the server on SIGTERM, SIGINT or `SHUTDOWN`, from a thread of its own. A second signal ends the process at
+    /// once.
+    fn watch(mut self, shell: &Arc<Shell>) -> std::io::Result<()> {
+        let shell = Arc::clone(shell);
+        let watch = move || {
             self.runtime.block_on(async {
+                tokio::select! {
+                    _ = self.terminate.recv() => tracing::info!("stopping on SIGTERM"),
+                    _ = self.interrupt.recv() => tracing::info!("stopping on SIGINT"),
+                    () = shell.stopped() => tracing::info!("stopping on SHUTDOWN"),
+                }
+                shell.stop();
                 tokio::select! {
                     _ = self.terminate.recv() => {}
                     _ = self.interrupt.recv() => {}
@@ -298,7 +327,7 @@ impl Signals {
             });
             std::process::exit(1);
         };
-        thread::Builder::new().name("signals".to_owned()).spawn(impatient).map(|_| ())
+        thread::Builder::new().name("signals".to_owned()).spawn(watch).map(|_| ())
     }
 }
 
@@ -313,13 +342,17 @@ fn finish(shell: &Shell) -> Result<(), Failure> {
         }
         Err(error) => return Err(failed(error.to_string())),
     }
+    remove_socket(shell);
+    tracing::info!("everything is on disk; bye");
+    Ok(())
+}
+
+fn remove_socket(shell: &Shell) {
     let settings = shell.engine.server.config.settings();
     if !settings.unixsocket.is_empty() {
         // Nobody may listen there any more, or it may be gone: both are fine.
         let _ = fs::remove_file(&settings.unixsocket);
     }
-    tracing::info!("everything is on disk; bye");
-    Ok(())
 }
 
 /// The log has failed: nothing more can be acknowledged, and the process must not go on with what it believes.

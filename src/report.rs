@@ -2,24 +2,22 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, IsTerminal};
+use std::sync::OnceLock;
 
-use tracing::level_filters::LevelFilter;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 use crate::config::{LogFormat, LogLevel, Settings};
+
+/// Changes the level.
+static CHANGE: OnceLock<Box<dyn Fn(EnvFilter) + Send + Sync>> = OnceLock::new();
 
 /// Begins to report as the settings say.
 ///
 /// # Errors
 /// If the report file cannot be opened.
 pub fn start(settings: &Settings) -> io::Result<()> {
-    let level = match settings.loglevel {
-        LogLevel::Debug => LevelFilter::TRACE,
-        LogLevel::Verbose => LevelFilter::DEBUG,
-        LogLevel::Notice => LevelFilter::INFO,
-        LogLevel::Warning => LevelFilter::WARN,
-        LogLevel::Nothing => LevelFilter::OFF,
-    };
     let to_terminal = settings.logfile.is_empty() && io::stdout().is_terminal();
     let writer = if settings.logfile.is_empty() {
         BoxMakeWriter::new(io::stdout)
@@ -32,11 +30,44 @@ pub fn start(settings: &Settings) -> io::Result<()> {
         LogFormat::Human => false,
         LogFormat::Auto => !to_terminal,
     };
-    let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(writer).with_target(false);
+    let builder = tracing_subscriber::fmt().with_writer(writer).with_target(false);
     if json {
-        builder.json().init();
+        let builder = builder.json().with_env_filter(filter(settings.loglevel)).with_filter_reloading();
+        let handle = builder.reload_handle();
+        change_by(move |filter| handle.reload(filter).is_ok());
+        builder.init();
     } else {
-        builder.with_ansi(to_terminal).init();
+        let builder =
+            builder.with_ansi(to_terminal).with_env_filter(filter(settings.loglevel)).with_filter_reloading();
+        let handle = builder.reload_handle();
+        change_by(move |filter| handle.reload(filter).is_ok());
+        builder.init();
     }
     Ok(())
+}
+
+/// Reports so much from now on; nothing happens before [`start`].
+pub fn set_level(level: LogLevel) {
+    if let Some(change) = CHANGE.get() {
+        change(filter(level));
+    }
+}
+
+fn change_by(change: impl Fn(EnvFilter) -> bool + Send + Sync + 'static) {
+    // Only a test starts twice, and then the first stays in charge.
+    let _ = CHANGE.set(Box::new(move |filter| {
+        change(filter);
+    }));
+}
+
+/// The environment has no say, whatever the filter is called.
+fn filter(level: LogLevel) -> EnvFilter {
+    let level = match level {
+        LogLevel::Debug => LevelFilter::TRACE,
+        LogLevel::Verbose => LevelFilter::DEBUG,
+        LogLevel::Notice => LevelFilter::INFO,
+        LogLevel::Warning => LevelFilter::WARN,
+        LogLevel::Nothing => LevelFilter::OFF,
+    };
+    EnvFilter::default().add_directive(level.into())
 }

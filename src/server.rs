@@ -9,17 +9,25 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
-use crate::config::{Config, KeyspaceEvents};
+use crate::config::{Config, KeyspaceEvents, Settings};
 use crate::error::Error;
 use crate::metrics::Metrics;
+use crate::metrics::latency::LatencyMonitor;
+use crate::metrics::slow_log::SlowLog;
 use crate::pubsub::PubSub;
-use crate::session::Clients;
+use crate::session::{Clients, Monitors};
 
 /// The version of Redis whose commands, replies and errors these are. Clients look at it to know what they may use.
 pub const REDIS_VERSION: &str = "8.2.3";
 
 /// Our own version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The commit it was built from, if whoever built it said so.
+pub const COMMIT: &str = match option_env!("MILLSTREAM_COMMIT") {
+    None => "",
+    Some(commit) => commit,
+};
 
 /// The server as commands see it.
 #[derive(Debug)]
@@ -28,10 +36,18 @@ pub struct Server {
     pub config: Config,
     /// What the loops have counted.
     pub metrics: Arc<Metrics>,
+    /// The last slow commands.
+    pub slow_log: SlowLog,
+    /// What took long.
+    pub latency: LatencyMonitor,
     /// All connections.
     pub clients: Clients,
     /// Who listens to what, and messages on their way to them.
     pub pubsub: PubSub,
+    /// Those of them that see every request.
+    pub monitors: Monitors,
+    /// Measures how long commands take.
+    pub stopwatch: Stopwatch,
     /// Whether the log is being replayed.
     pub loading: AtomicBool,
     /// Whether the disk has no room for what producers would add.
@@ -48,6 +64,8 @@ pub struct Server {
     pub vitals: Asked<Vitals>,
     /// How far the log is.
     pub positions: Asked<Positions>,
+    /// The file the settings came from.
+    pub config_file: ConfigFile,
 }
 
 impl Server {
@@ -55,11 +73,15 @@ impl Server {
     #[must_use]
     pub fn new(config: Config, metrics: Arc<Metrics>) -> Server {
         let pubsub = PubSub::new(metrics.loops());
-        Server {
+        let server = Server {
             config,
             metrics,
             pubsub,
+            slow_log: SlowLog::default(),
+            latency: LatencyMonitor::default(),
             clients: Clients::default(),
+            monitors: Monitors::default(),
+            stopwatch: Stopwatch::default(),
             loading: AtomicBool::new(true),
             disk_full: AtomicBool::new(false),
             memory_full: AtomicBool::new(false),
@@ -68,7 +90,19 @@ impl Server {
             rewriting: Rewriting::default(),
             vitals: Asked::default(),
             positions: Asked::default(),
-        }
+            config_file: ConfigFile::default(),
+        };
+        server.follow_settings();
+        server
+    }
+
+    /// Brings the settings that are looked at with every command to where they are looked at. To be called after a
+    /// change, before whoever made it is answered.
+    pub fn follow_settings(&self) {
+        let settings = self.config.settings();
+        self.metrics.track_latencies(settings.latency_tracking);
+        self.slow_log.configure(settings.slowlog_log_slower_than, settings.slowlog_max_len);
+        self.latency.configure(settings.latency_monitor_threshold);
     }
 
     /// The keyspace events that are wanted and somebody could hear now: none, in a server that nobody has asked for
@@ -102,6 +136,57 @@ impl Server {
     pub fn judge_memory(&self, used: u64) {
         let max = self.config.settings().maxmemory;
         self.memory_full.store(max > 0 && used > max, Relaxed);
+    }
+}
+
+/// A clock that only ever goes on: nanoseconds since some moment. The core is handed it, because only it knows where one
+/// command of a turn ends and the next begins. It stands still until the shell has set it.
+#[derive(Debug, Default)]
+pub struct Stopwatch(OnceLock<fn() -> u64>);
+
+impl Stopwatch {
+    /// Says how to read the clock.
+    ///
+    /// # Panics
+    /// If that has been said already.
+    pub fn set(&self, now_ns: fn() -> u64) {
+        assert!(self.0.set(now_ns).is_ok(), "there is one shell");
+    }
+
+    /// How to read the clock.
+    #[must_use]
+    pub fn reading(&self) -> fn() -> u64 {
+        self.0.get().copied().unwrap_or(|| 0)
+    }
+}
+
+/// How the shell is asked to write settings into the configuration file. Set once, if there is such a file.
+#[derive(Default)]
+pub struct ConfigFile(OnceLock<Box<Rewrite>>);
+
+type Rewrite = dyn Fn(&Settings) -> Result<(), String> + Send + Sync;
+
+impl ConfigFile {
+    /// Says how to write the file.
+    ///
+    /// # Panics
+    /// If that has been said already.
+    pub fn set(&self, rewrite: impl Fn(&Settings) -> Result<(), String> + Send + Sync + 'static) {
+        assert!(self.0.set(Box::new(rewrite)).is_ok(), "there is one shell");
+    }
+
+    /// Writes the file; on return it is on disk, or as it was.
+    ///
+    /// # Errors
+    /// What went wrong, in words.
+    pub fn rewrite(&self, settings: &Settings) -> Result<(), String> {
+        self.0.get().map_or_else(|| Err("there is none".to_owned()), |rewrite| rewrite(settings))
+    }
+}
+
+impl fmt::Debug for ConfigFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ConfigFile").finish_non_exhaustive()
     }
 }
 
@@ -201,6 +286,8 @@ pub struct Vitals {
     pub run_id: String,
     /// The TCP port it listens on.
     pub tcp_port: u16,
+    /// Whether a supervisor is told what it does.
+    pub supervised: bool,
     /// How many event loops it runs.
     pub loops: usize,
     /// The system it runs on: name, version, architecture.
@@ -211,6 +298,8 @@ pub struct Vitals {
     pub config_file: String,
     /// Bytes the program's own data take, as well as the shell can tell.
     pub used_memory: u64,
+    /// What `used_memory` was before any data was loaded.
+    pub used_memory_startup: u64,
     /// The most main memory the program has taken.
     pub used_memory_peak: u64,
     /// Bytes of main memory the program takes, its code included.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{
-    AtomicBool, AtomicI64, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed,
+    AtomicBool, AtomicI64, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed,
 };
 
 use parking_lot::{Mutex, RwLock};
@@ -161,6 +161,10 @@ pub struct Client {
     pub watching: AtomicU16,
     /// How many channels, patterns and shard channels it listens to: by [`Scope`].
     pub subscriptions: [AtomicU32; 3],
+    /// Whether it sees every request (`MONITOR`).
+    pub monitors: AtomicBool,
+    /// Bytes of requests it has been shown that its loop has not taken in yet.
+    pub shown_bytes: AtomicU64,
     /// Whether `CLIENT NO-EVICT` is on.
     pub no_evict: AtomicBool,
     /// Whether `CLIENT NO-TOUCH` is on.
@@ -211,6 +215,8 @@ impl Client {
             queued: AtomicI64::new(-1),
             watching: AtomicU16::new(0),
             subscriptions: Default::default(),
+            monitors: AtomicBool::new(false),
+            shown_bytes: AtomicU64::new(0),
             no_evict: AtomicBool::new(false),
             no_touch: AtomicBool::new(false),
             input_bytes: AtomicU64::new(0),
@@ -226,6 +232,45 @@ impl Client {
     #[must_use]
     pub fn subscribes(&self) -> bool {
         self.subscriptions.iter().any(|count| count.load(Relaxed) > 0)
+    }
+}
+
+/// The connections that see every request. Looked at with each request, changed by `MONITOR` only.
+#[derive(Debug, Default)]
+pub struct Monitors {
+    count: AtomicUsize,
+    all: Mutex<Vec<Arc<Client>>>,
+}
+
+impl Monitors {
+    /// Whether there is any: one load.
+    #[must_use]
+    pub fn any(&self) -> bool {
+        self.count.load(Relaxed) > 0
+    }
+
+    /// Enters a connection, once.
+    pub fn add(&self, client: &Arc<Client>) {
+        let mut all = self.all.lock();
+        if !client.monitors.swap(true, Relaxed) {
+            all.push(Arc::clone(client));
+            self.count.store(all.len(), Relaxed);
+        }
+    }
+
+    /// Strikes a connection, if it is there.
+    pub fn remove(&self, client: &Client) {
+        let mut all = self.all.lock();
+        if client.monitors.swap(false, Relaxed) {
+            all.retain(|known| known.id != client.id);
+            self.count.store(all.len(), Relaxed);
+        }
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Client>> {
+        self.all.lock().clone()
     }
 }
 

@@ -84,6 +84,16 @@ fn node_publish_subscribe() {
 }
 
 #[test]
+fn redis_py_operations() {
+    let Some(python) = interpreter("redis_py_operations", "MILLSTREAM_PYTHON") else { return };
+    for protocol in ["2", "3"] {
+        let mut server = Server::start(Program::Millstream);
+        let port = server.port().to_string();
+        run(&mut server, Command::new(&python).arg(file("python/operations.py")).args([&*port, protocol]));
+    }
+}
+
+#[test]
 fn a_task_outlives_its_worker() {
     let Some(python) = interpreter("task_queue", "MILLSTREAM_PYTHON") else { return };
     let mut server = Server::start(Program::Millstream);

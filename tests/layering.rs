@@ -34,7 +34,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("aof", &["config"]),
     (
         "net",
-        &["engine", "resp", "aof", "command", "keyspace", "pubsub", "session", "server", "config", "metrics"],
+        &[
+            "engine", "resp", "aof", "command", "keyspace", "pubsub", "session", "server", "config",
+            "metrics", "report",
+        ],
     ),
     ("tool", &["aof", "engine", "command", "resp", "session", "server", "config", "metrics"]),
 ];
@@ -54,7 +57,7 @@ const PURE: &[&str] = &[
     "src/aof/manifest.rs",
     "src/session.rs",
     "src/server.rs",
-    "src/metrics.rs",
+    "src/metrics",
     "src/error.rs",
     "src/glob.rs",
     "src/number.rs",

@@ -89,6 +89,144 @@ fn a_port_in_use_is_named() {
     assert_eq!(files, 0, "a server that could not listen has written something");
 }
 
+// --- What it says of itself ---
+
+#[test]
+fn no_secret_is_reported() {
+    let directory = Directory::new();
+    let port = free_port().to_string();
+    let mut process = Process::start(&[
+        "--port",
+        &port,
+        "--dir",
+        path(directory.path()),
+        "--loglevel",
+        "debug",
+        "--requirepass",
+        "hunter2",
+    ]);
+    until("it is ready", || process.output().contains("; ready").then_some(()));
+    let address = format!("127.0.0.1:{port}");
+    let mut client = until("it listens", || std::net::TcpStream::connect(&address).ok());
+    let requests = [
+        "AUTH hunter2x\r\n",
+        "AUTH joe hunter2\r\n",
+        "AUTH hunter2\r\n",
+        "HELLO 3 AUTH default hunter2 SETNAME x\r\n",
+        "CONFIG SET requirepass hunter2y\r\n",
+        "CONFIG SET requirepas hunter2\r\n",
+        "NOSUCH hunter2\r\n",
+        "CONFIG REWRITE\r\n",
+        "*1\r\nhunter2\r\n",
+    ];
+    for request in requests {
+        client.write_all(request.as_bytes()).expect("a request is sent");
+    }
+    let mut said = Vec::new();
+    client.read_to_end(&mut said).expect("the last request is malformed and ends the connection");
+    assert!(said.len() > 200);
+    process.terminate();
+    assert_eq!(process.wait().code(), Some(0));
+    let output = process.output();
+    assert!(output.contains("everything is on disk"), "{output}");
+    assert!(!output.contains("hunter2"), "{output}");
+}
+
+#[test]
+fn a_monitor_that_does_not_read_is_disconnected() {
+    let server = Server::start(Program::Millstream);
+    let mut client = server.connect();
+    client.run("CONFIG SET client-output-buffer-limit 'normal 1mb 0 0'");
+    let mut monitor = server.connect();
+    assert_eq!(monitor.run("MONITOR"), Reply::Simple(b"OK".to_vec()));
+    let text = "x".repeat(100_000);
+    let is_monitored = |client: &mut Connection| match client.run("CLIENT LIST") {
+        Reply::Bulk(list) => String::from_utf8_lossy(&list).contains(" flags=O "),
+        other => panic!("{other:?}"),
+    };
+    assert!(is_monitored(&mut client));
+    // The system takes in some megabytes that nobody reads.
+    let cut = (0..1000).any(|_| {
+        client.call(&["ECHO", &text]);
+        !is_monitored(&mut client)
+    });
+    assert!(cut, "100 MB are waiting for somebody who does not read");
+    assert_eq!(client.run("PING"), Reply::Simple(b"PONG".to_vec()));
+}
+
+#[test]
+fn the_level_of_reports_changes_at_once() {
+    let directory = Directory::new();
+    let port = free_port().to_string();
+    let mut process =
+        Process::start(&["--port", &port, "--dir", path(directory.path()), "--loglevel", "notice"]);
+    until("it is ready", || process.output().contains("; ready").then_some(()));
+    let address = format!("127.0.0.1:{port}");
+    let mut client = until("it listens", || std::net::TcpStream::connect(&address).ok());
+    client.write_all(b"CONFIG SET loglevel warning\r\nQUIT\r\n").expect("a request is sent");
+    let mut said = String::new();
+    client.read_to_string(&mut said).expect("the connection ends");
+    assert!(said.ends_with("+OK\r\n+OK\r\n"), "{said}");
+    process.terminate();
+    assert_eq!(process.wait().code(), Some(0));
+    let output = process.output();
+    assert!(output.contains("loaded 0 keys"), "{output}");
+    assert!(!output.contains("stopping on SIGTERM"), "{output}");
+}
+
+#[test]
+fn a_supervisor_is_told() {
+    let directory = Directory::new();
+    let socket = directory.path().join("notify");
+    let listener = std::os::unix::net::UnixDatagram::bind(&socket).expect("a socket");
+    listener.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+    let states = move || {
+        let mut state = [0; 256];
+        let len = listener.recv(&mut state).expect("a state");
+        String::from_utf8_lossy(&state[..len]).into_owned()
+    };
+    let data = directory.path().join("data");
+    let mut process = Process::start_with(
+        &["--port", &free_port().to_string(), "--dir", path(&data)],
+        &[("NOTIFY_SOCKET", path(&socket))],
+    );
+    assert!(states().starts_with("EXTEND_TIMEOUT_USEC=120000000\n"));
+    assert!(states().starts_with("READY=1\n"));
+    process.terminate();
+    assert!(states().starts_with("STOPPING=1\n"));
+    assert_eq!(process.wait().code(), Some(0));
+}
+
+#[test]
+fn settings_are_written_back_into_the_file() {
+    let directory = Directory::new();
+    let file = directory.path().join("millstream.conf");
+    let port = free_port().to_string();
+    let data = directory.path().join("data");
+    fs::write(&file, format!("# mine\nport {port}\n\n# the data\ndir {}\ntimeout 1000\n", path(&data)))
+        .expect("a configuration file");
+    let mut process = Process::start(&[path(&file)]);
+    until("it is ready", || process.output().contains("; ready").then_some(()));
+    let address = format!("127.0.0.1:{port}");
+    let mut client = until("it listens", || std::net::TcpStream::connect(&address).ok());
+    client
+        .write_all(b"CONFIG SET timeout 2000 maxclients 77\r\nMULTI\r\nCONFIG REWRITE\r\nEXEC\r\nCONFIG REWRITE\r\nQUIT\r\n")
+        .expect("requests are sent");
+    let mut said = String::new();
+    client.read_to_string(&mut said).expect("the connection ends");
+    let refusal = "-ERR CONFIG REWRITE waits for the disk, which a transaction must not\r\n";
+    assert_eq!(said, format!("+OK\r\n+OK\r\n+QUEUED\r\n*1\r\n{refusal}+OK\r\n+OK\r\n"));
+    process.terminate();
+    assert_eq!(process.wait().code(), Some(0));
+    assert_eq!(
+        fs::read_to_string(&file).expect("the file"),
+        format!(
+            "# mine\nport {port}\n\n# the data\ndir {}\ntimeout 2000\n# Generated by CONFIG REWRITE\nmaxclients 77\n",
+            path(&data)
+        )
+    );
+}
+
 // --- Where it listens ---
 
 #[test]
@@ -160,6 +298,34 @@ fn sigterm_ends_it_in_order_though_clients_wait() {
     }
     server.start_again();
     assert_eq!(server.connect().run("LRANGE q 0 -1"), Reply::Array(vec![Reply::bulk("a")]));
+}
+
+#[test]
+fn sigterm_ends_it_in_order_while_the_log_is_loaded() {
+    let mut server = Server::start(Program::Millstream);
+    let mut client = server.connect();
+    let batch = "INCR n\r\n".repeat(10_000);
+    let mut scratch = [0; 65_536];
+    for _ in 0..100 {
+        client.send_bytes(batch.as_bytes()).expect("requests are sent");
+        let mut answered = 0;
+        while answered < 10_000 {
+            let read = client.stream().read(&mut scratch).expect("replies come");
+            answered += scratch[..read].iter().filter(|byte| **byte == b'\n').count();
+        }
+    }
+    drop(client);
+    let data = server.data();
+    server.kill();
+    let port = free_port().to_string();
+    let mut process = Process::start(&["--port", &port, "--dir", path(&data), "--loglevel", "notice"]);
+    until("it starts", || process.output().contains(" process ").then_some(()));
+    process.terminate();
+    assert_eq!(process.wait().code(), Some(0));
+    let output = process.output();
+    assert!(output.contains("stopped while the log was being loaded"), "{output}");
+    server.start_again();
+    assert_eq!(server.connect().run("GET n"), Reply::bulk("1000000"));
 }
 
 #[test]
@@ -393,6 +559,7 @@ fn a_file_size_limit_is_a_full_disk() {
     let mut process = Process { child, output: None };
     let pong = Reply::Simple(b"PONG".to_vec());
     until("it has loaded", || (Connection::open(port).ok()?.run("PING") == pong).then_some(()));
+    until("it serves", || (Connection::open(port).ok()?.run("PING") == pong).then_some(()));
     let message = vec![b'm'; 100_000];
     let mut refused = false;
     for _ in 0..20 {
@@ -416,11 +583,17 @@ struct Process {
 
 impl Process {
     fn start(options: &[&str]) -> Self {
+        Self::start_with(options, &[])
+    }
+
+    /// The same in an environment with these variables.
+    fn start_with(options: &[&str], variables: &[(&str, &str)]) -> Self {
         let directory = Directory::new();
         let output = directory.path().join("output");
         let file = File::create(&output).expect("a file for the output");
         let child = Command::new(Program::Millstream.path().expect("our own program"))
             .args(options)
+            .envs(variables.iter().copied())
             .current_dir(directory.path())
             .stdin(Stdio::null())
             .stdout(file.try_clone().expect("another handle"))
@@ -432,6 +605,10 @@ impl Process {
 
     fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    fn terminate(&self) {
+        send_sigterm(self.id());
     }
 
     fn is_running(&mut self) -> bool {

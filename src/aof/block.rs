@@ -106,7 +106,7 @@ pub struct FileStart {
     pub format: u16,
     /// The log it belongs to.
     pub directory: DirectoryId,
-    /// Its number: see [`describe_file`].
+    /// Its number: its sequence number in the manifest, with the highest bit set for a base.
     pub number: u64,
     /// The block itself.
     pub header: Header,

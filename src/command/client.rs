@@ -144,6 +144,7 @@ fn flags(client: &Client) -> String {
     let is_unix = client.address.contains('/');
     let letters = [
         (client.subscribes(), 'P'),
+        (client.monitors.load(Relaxed), 'O'),
         (client.queued.load(Relaxed) >= 0, 'x'),
         (client.blocked.load(Relaxed), 'b'),
         (is_unix, 'U'),

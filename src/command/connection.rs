@@ -57,6 +57,7 @@ fn reset(cx: &mut Context<'_>, _: Args<'_>) -> Result<Outcome, Error> {
     session.replies = Replies::On;
     session.client.no_evict.store(false, Relaxed);
     session.client.no_touch.store(false, Relaxed);
+    cx.server.monitors.remove(&session.client);
     // The library stays: it is still the one behind the connection.
     session.client.names.lock().name.clear();
     session.authenticated = !needs_password;
@@ -203,7 +204,7 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "auth",
         arity: -2,
         flags: ANY_TIME,
-        summary: "Authenticates the connection.",
+        summary: "Gives name and password.",
         syntax: "[username] password",
         handler: auth,
         ..CONNECTION
@@ -239,9 +240,10 @@ pub(super) const COMMANDS: &[Command] = &[
     },
     Command {
         name: "quit",
+        deprecated: Some(("7.2.0", "just closing the connection")),
         arity: -1,
         flags: ANY_TIME.union(Flags::IMMEDIATE).union(Flags::LISTENING),
-        summary: "Closes the connection.",
+        summary: "Ends the connection once what was asked is answered.",
         handler: quit,
         ..CONNECTION
     },

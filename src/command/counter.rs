@@ -94,7 +94,7 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "incr",
         since: "1.0.0",
         arity: 2,
-        summary: "Increments the integer value of a key by one. Uses 0 as initial value if the key doesn't exist.",
+        summary: "Adds one to an integer; a missing key counts as 0.",
         syntax: "key",
         handler: incr,
         ..COUNTER
@@ -103,7 +103,7 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "decr",
         since: "1.0.0",
         arity: 2,
-        summary: "Decrements the integer value of a key by one. Uses 0 as initial value if the key doesn't exist.",
+        summary: "Subtracts one from an integer; a missing key counts as 0.",
         syntax: "key",
         handler: decr,
         ..COUNTER
@@ -112,7 +112,7 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "incrby",
         since: "1.0.0",
         arity: 3,
-        summary: "Increments the integer value of a key by a number. Uses 0 as initial value if the key doesn't exist.",
+        summary: "Adds to an integer; a missing key counts as 0.",
         syntax: "key increment",
         handler: incrby,
         ..COUNTER
@@ -121,7 +121,7 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "decrby",
         since: "1.0.0",
         arity: 3,
-        summary: "Decrements a number from the integer value of a key. Uses 0 as initial value if the key doesn't exist.",
+        summary: "Subtracts from an integer; a missing key counts as 0.",
         syntax: "key decrement",
         handler: decrby,
         ..COUNTER
@@ -130,7 +130,7 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "incrbyfloat",
         since: "2.6.0",
         arity: 3,
-        summary: "Increment the floating point value of a key by a number. Uses 0 as initial value if the key doesn't exist.",
+        summary: "Adds to a decimal number; a missing key counts as 0.",
         syntax: "key increment",
         handler: incrbyfloat,
         ..COUNTER

@@ -19,6 +19,8 @@ pub struct Effects {
     pub waiting: Vec<u16>,
     /// What the client is told behind its reply, whatever `CLIENT REPLY` says.
     pub aside: Reply,
+    /// The requests, as those who monitor are to see them. Stays empty while there is nobody.
+    pub shown: Vec<u8>,
 }
 
 /// Something only the shell can do.

@@ -32,6 +32,8 @@ pub struct Command {
     pub syntax: &'static str,
     /// What proxies and cluster clients may want to know, in the words of `COMMAND INFO`.
     pub tips: &'static [&'static str],
+    /// For one that users should leave: since which version of Redis, and for what, in a word.
+    pub deprecated: Option<(&'static str, &'static str)>,
     /// Commands of their own behind a first word (`CLIENT LIST`). Then `handler` answers when it stands alone.
     pub subcommands: &'static [Command],
     /// Its code.
@@ -98,6 +100,8 @@ bitflags! {
         const DANGEROUS = 1 << 2;
         /// `@admin`.
         const ADMIN = 1 << 3;
+        /// `@set`, `@sortedset` and `@list`: what Redis can sort.
+        const SORTABLE = 1 << 4;
     }
 }
 
@@ -120,6 +124,8 @@ pub enum Group {
     Transactions,
     /// Publish/subscribe.
     Pubsub,
+    /// Clusters, of which there are none.
+    Cluster,
 }
 
 impl Group {
@@ -135,6 +141,7 @@ impl Group {
             Group::Server => "server",
             Group::Transactions => "transactions",
             Group::Pubsub => "pubsub",
+            Group::Cluster => "cluster",
         }
     }
 }
@@ -151,8 +158,10 @@ pub struct KeySpec {
 }
 
 /// Where the keys begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Begin {
+    /// Where only the command can tell: the function finds the one key, if there is one.
+    Unknown(fn(Args<'_>) -> Option<usize>),
     /// At an argument's number.
     Index(usize),
     /// After a keyword, looked for from an argument's number on.
@@ -172,8 +181,11 @@ pub enum Find {
         /// The fraction, or 0.
         limit: usize,
     },
-    /// As many as the argument at the beginning says, starting right after it.
-    Counted,
+    /// As many as the argument at the beginning says, starting right after it, every `step`-th.
+    Counted {
+        /// The distance between keys.
+        step: usize,
+    },
 }
 
 bitflags! {
@@ -273,10 +285,22 @@ impl KeySpec {
         KeySpec { begin: Begin::Index(first), find: Find::Range { last, step, limit: 0 }, access }
     }
 
+    /// A key that the function finds.
+    #[must_use]
+    pub const fn unknown(find: fn(Args<'_>) -> Option<usize>, access: Access) -> KeySpec {
+        KeySpec { begin: Begin::Unknown(find), find: Find::Range { last: 0, step: 1, limit: 0 }, access }
+    }
+
     /// As many keys as argument `at` says, following it.
     #[must_use]
     pub const fn counted(at: usize, access: Access) -> KeySpec {
-        KeySpec { begin: Begin::Index(at), find: Find::Counted, access }
+        KeySpec { begin: Begin::Index(at), find: Find::Counted { step: 1 }, access }
+    }
+
+    /// As many keys as argument `at` says, following it, each with a value behind it.
+    #[must_use]
+    pub const fn counted_pairs(at: usize, access: Access) -> KeySpec {
+        KeySpec { begin: Begin::Index(at), find: Find::Counted { step: 2 }, access }
     }
 
     /// The first half of what follows a keyword (`XREAD … STREAMS key… id…`).
@@ -299,6 +323,7 @@ impl KeySpec {
     pub fn positions(&self, args: Args<'_>) -> std::iter::StepBy<std::ops::Range<usize>> {
         let none = (0..0).step_by(1);
         let begin = match self.begin {
+            Begin::Unknown(find) => return find(args).map_or(0..0, |at| at..at + 1).step_by(1),
             Begin::Index(index) => index,
             Begin::Keyword(word, from) => match find_keyword(args, word, from) {
                 Some(at) => at + 1,
@@ -309,12 +334,14 @@ impl KeySpec {
             return none;
         }
         let (first, end, step) = match self.find {
-            Find::Counted => {
+            Find::Counted { step } => {
                 let count =
                     std::str::from_utf8(&args[begin]).ok().and_then(|text| text.parse::<usize>().ok());
                 let first = begin + 1;
                 match count {
-                    Some(count) if count <= args.len() - first => (first, first + count, 1),
+                    Some(count) if count <= (args.len() - first) / step => {
+                        (first, first + count * step, step)
+                    }
                     _ => return none,
                 }
             }
@@ -365,6 +392,7 @@ impl Command {
         complexity: "O(1)",
         syntax: "",
         tips: &[],
+        deprecated: None,
         subcommands: &[],
         handler: |_, _| unreachable!("every entry of the table names its handler"),
     };
@@ -392,7 +420,9 @@ impl Command {
             (category(Categories::KEYSPACE), "keyspace"),
             (flag(Flags::READONLY), "read"),
             (flag(Flags::WRITE), "write"),
-            (group(Group::List), "list"),
+            (category(Categories::SORTABLE), "set"),
+            (category(Categories::SORTABLE), "sortedset"),
+            (group(Group::List) || category(Categories::SORTABLE), "list"),
             (group(Group::String), "string"),
             (group(Group::Stream), "stream"),
             (flag(Flags::PUBSUB), "pubsub"),
@@ -418,7 +448,9 @@ impl Command {
             }
             _ => None,
         };
-        let (Some(first), Some(last)) = (self.keys.first(), self.keys.last()) else { return (0, 0, 0) };
+        let mut known = self.keys.iter().filter(|spec| !matches!(spec.begin, Begin::Unknown(_)));
+        let Some(first) = known.next() else { return (0, 0, 0) };
+        let last = known.next_back().unwrap_or(first);
         match (range(first), range(last)) {
             (Some((first, _, step)), Some((_, last, _))) => (first, last, step),
             _ => (0, 0, 0),

@@ -174,7 +174,7 @@ pub(super) const COMMANDS: &[Command] = &[
     Command {
         name: "expire",
         since: "1.0.0",
-        summary: "Sets the expiration time of a key in seconds.",
+        summary: "Lets a key expire in so many seconds.",
         syntax: "key seconds [NX|XX|GT|LT]",
         handler: expire,
         ..EXPIRE
@@ -182,7 +182,7 @@ pub(super) const COMMANDS: &[Command] = &[
     Command {
         name: "pexpire",
         since: "2.6.0",
-        summary: "Sets the expiration time of a key in milliseconds.",
+        summary: "Lets a key expire in so many milliseconds.",
         syntax: "key milliseconds [NX|XX|GT|LT]",
         handler: pexpire,
         ..EXPIRE
@@ -190,7 +190,7 @@ pub(super) const COMMANDS: &[Command] = &[
     Command {
         name: "expireat",
         since: "1.2.0",
-        summary: "Sets the expiration time of a key to a Unix timestamp.",
+        summary: "Lets a key expire at a Unix time in seconds.",
         syntax: "key unix-time-seconds [NX|XX|GT|LT]",
         handler: expireat,
         ..EXPIRE
@@ -198,7 +198,7 @@ pub(super) const COMMANDS: &[Command] = &[
     Command {
         name: "pexpireat",
         since: "2.6.0",
-        summary: "Sets the expiration time of a key to a Unix milliseconds timestamp.",
+        summary: "Lets a key expire at a Unix time in milliseconds.",
         syntax: "key unix-time-milliseconds [NX|XX|GT|LT]",
         handler: pexpireat,
         ..EXPIRE
@@ -207,7 +207,7 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "persist",
         since: "2.2.0",
         arity: 2,
-        summary: "Removes the expiration time of a key.",
+        summary: "Lets a key live for ever.",
         syntax: "key",
         handler: persist,
         ..EXPIRE
@@ -215,7 +215,7 @@ pub(super) const COMMANDS: &[Command] = &[
     Command {
         name: "ttl",
         since: "1.0.0",
-        summary: "Returns the expiration time in seconds of a key.",
+        summary: "Says how many seconds a key has left.",
         tips: &["nondeterministic_output"],
         handler: ttl,
         ..TIME
@@ -223,7 +223,7 @@ pub(super) const COMMANDS: &[Command] = &[
     Command {
         name: "pttl",
         since: "2.6.0",
-        summary: "Returns the expiration time in milliseconds of a key.",
+        summary: "Says how many milliseconds a key has left.",
         tips: &["nondeterministic_output"],
         handler: pttl,
         ..TIME
@@ -231,14 +231,14 @@ pub(super) const COMMANDS: &[Command] = &[
     Command {
         name: "expiretime",
         since: "7.0.0",
-        summary: "Returns the expiration time of a key as a Unix timestamp.",
+        summary: "Says when a key expires, in seconds of Unix time.",
         handler: expiretime,
         ..TIME
     },
     Command {
         name: "pexpiretime",
         since: "7.0.0",
-        summary: "Returns the expiration time of a key as a Unix milliseconds timestamp.",
+        summary: "Says when a key expires, in milliseconds of Unix time.",
         handler: pexpiretime,
         ..TIME
     },

@@ -11,14 +11,14 @@ use super::arguments::is;
 use super::entry::{Categories, Command, Flags, Group};
 use super::persistence::last_save_s;
 use super::table::table;
-use super::{Context, Outcome};
+use super::{Context, Outcome, memory};
 use crate::config::Settings;
 use crate::error::Error;
 use crate::keyspace::Database;
 use crate::metrics::{Counter, Gauge};
 use crate::pubsub::Scope;
 use crate::resp::Args;
-use crate::server::{REDIS_VERSION, VERSION, Vitals};
+use crate::server::{COMMIT, REDIS_VERSION, VERSION, Vitals};
 
 /// `INFO [section [section ...]]`
 fn info(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
@@ -55,7 +55,7 @@ struct Section {
 const SECTIONS: &[Section] = &[
     Section { name: "server", title: "Server", by_default: true, write: server },
     Section { name: "clients", title: "Clients", by_default: true, write: clients },
-    Section { name: "memory", title: "Memory", by_default: true, write: memory },
+    Section { name: "memory", title: "Memory", by_default: true, write: memory_section },
     Section { name: "persistence", title: "Persistence", by_default: true, write: persistence },
     Section { name: "stats", title: "Stats", by_default: true, write: stats },
     Section { name: "replication", title: "Replication", by_default: true, write: replication },
@@ -63,6 +63,7 @@ const SECTIONS: &[Section] = &[
     Section { name: "modules", title: "Modules", by_default: true, write: |_, _| {} },
     Section { name: "commandstats", title: "Commandstats", by_default: false, write: commandstats },
     Section { name: "errorstats", title: "Errorstats", by_default: true, write: errorstats },
+    Section { name: "latencystats", title: "Latencystats", by_default: false, write: latencystats },
     Section { name: "cluster", title: "Cluster", by_default: true, write: cluster },
     Section { name: "keyspace", title: "Keyspace", by_default: true, write: keyspace },
 ];
@@ -114,15 +115,16 @@ fn server(source: &mut Source<'_, '_>, text: &mut Text) {
     let vitals = source.vitals;
     text.field("redis_version", REDIS_VERSION);
     text.field("millstream_version", VERSION);
-    text.field("redis_git_sha1", "00000000");
+    text.field("redis_git_sha1", if COMMIT.is_empty() { "00000000" } else { COMMIT });
     text.field("redis_git_dirty", 0);
     text.field("redis_build_id", "0");
     text.field("redis_mode", "standalone");
     text.field("os", &vitals.system);
     text.field("arch_bits", usize::BITS);
+    text.field("monotonic_clock", "processor cycles");
     text.field("multiplexing_api", "epoll");
     text.field("process_id", vitals.process_id);
-    text.field("process_supervised", "no");
+    text.field("process_supervised", if vitals.supervised { "systemd" } else { "no" });
     text.field("run_id", &vitals.run_id);
     text.field("tcp_port", vitals.tcp_port);
     text.field("server_time_usec", source.cx.now_ms.saturating_mul(1000));
@@ -130,6 +132,7 @@ fn server(source: &mut Source<'_, '_>, text: &mut Text) {
     text.field("uptime_in_days", vitals.uptime_s / (24 * 60 * 60));
     text.field("hz", source.settings.hz);
     text.field("configured_hz", source.settings.hz);
+    text.field("lru_clock", source.cx.now_ms.div_euclid(1000) & 0xff_ffff);
     text.field("executable", &vitals.executable);
     text.field("config_file", &vitals.config_file);
     text.field("io_threads_active", 0);
@@ -153,27 +156,44 @@ fn clients(source: &mut Source<'_, '_>, text: &mut Text) {
     text.field("tracking_clients", 0);
     text.field("pubsub_clients", clients.iter().filter(|client| client.subscribes()).count());
     text.field("watching_clients", watching);
+    text.field("clients_in_timeout_table", 0);
     text.field("total_watched_keys", watched);
 }
 
-fn memory(source: &mut Source<'_, '_>, text: &mut Text) {
+fn memory_section(source: &mut Source<'_, '_>, text: &mut Text) {
     let vitals = source.vitals;
     text.bytes("used_memory", vitals.used_memory);
     text.bytes("used_memory_rss", vitals.rss);
     text.bytes("used_memory_peak", vitals.used_memory_peak);
     let percent_of_peak = 100.0 * vitals.used_memory as f64 / vitals.used_memory_peak.max(1) as f64;
     text.field("used_memory_peak_perc", format_args!("{percent_of_peak:.2}%"));
+    let places = memory::databases(source.cx);
+    let places: u64 = places.iter().map(|database| database.main_bytes + database.expires_bytes).sum();
+    let of_clients = memory::client_bytes(source.cx);
+    let of_log = vitals.log.as_ref().map_or(0, |log| log.pending_bytes);
+    let overhead = vitals.used_memory_startup + places + of_clients + of_log;
+    let dataset = vitals.used_memory.saturating_sub(overhead);
+    let grown = vitals.used_memory.saturating_sub(vitals.used_memory_startup).max(1);
+    text.field("used_memory_overhead", overhead);
+    text.field("used_memory_startup", vitals.used_memory_startup);
+    text.field("used_memory_dataset", dataset);
+    text.field("used_memory_dataset_perc", format_args!("{:.2}%", 100.0 * dataset as f64 / grown as f64));
+    text.field("allocator_allocated", vitals.used_memory);
+    text.field("allocator_active", vitals.used_memory);
+    text.field("allocator_resident", vitals.rss);
     text.bytes("total_system_memory", vitals.system_memory);
     text.bytes("used_memory_lua", 0);
+    text.bytes("used_memory_scripts", 0);
+    text.field("number_of_cached_scripts", 0);
     text.bytes("maxmemory", source.settings.maxmemory);
     text.field("maxmemory_policy", "noeviction");
-    let ratio = vitals.rss as f64 / vitals.used_memory.max(1) as f64;
-    text.field("mem_fragmentation_ratio", format_args!("{ratio:.2}"));
-    let output = source.cx.server.clients.all();
-    let of_clients =
-        output.iter().map(|client| client.input_bytes.load(Relaxed) + client.output_bytes.load(Relaxed));
-    text.field("mem_clients_normal", of_clients.sum::<u64>());
-    text.field("mem_aof_buffer", vitals.log.as_ref().map_or(0, |log| log.pending_bytes));
+    text.field("mem_fragmentation_ratio", format_args!("{:.2}", memory::resident_ratio(vitals)));
+    text.field("mem_fragmentation_bytes", vitals.rss.cast_signed() - vitals.used_memory.cast_signed());
+    text.field("mem_not_counted_for_evict", 0);
+    text.field("mem_replication_backlog", 0);
+    text.field("mem_clients_slaves", 0);
+    text.field("mem_clients_normal", of_clients);
+    text.field("mem_aof_buffer", of_log);
     text.field("mem_allocator", "mimalloc");
     text.field("active_defrag_running", 0);
     text.field("lazyfree_pending_objects", 0);
@@ -241,6 +261,8 @@ fn stats(source: &mut Source<'_, '_>, text: &mut Text) {
     text.field("pubsub_patterns", registry.count(Scope::Pattern));
     text.field("pubsubshard_channels", registry.count(Scope::ShardChannel));
     for name in [
+        "expired_stale_perc",
+        "expired_time_cap_reached_count",
         "evicted_keys",
         "evicted_clients",
         "sync_full",
@@ -248,6 +270,19 @@ fn stats(source: &mut Source<'_, '_>, text: &mut Text) {
         "sync_partial_err",
         "latest_fork_usec",
         "total_forks",
+        "migrate_cached_sockets",
+        "slave_expires_tracked_keys",
+        "active_defrag_hits",
+        "active_defrag_misses",
+        "active_defrag_key_hits",
+        "active_defrag_key_misses",
+        "tracking_total_keys",
+        "tracking_total_items",
+        "tracking_total_prefixes",
+        "unexpected_error_replies",
+        "dump_payload_sanitizations",
+        "io_threaded_reads_processed",
+        "io_threaded_writes_processed",
     ] {
         text.field(name, 0);
     }
@@ -295,6 +330,19 @@ fn commandstats(source: &mut Source<'_, '_>, text: &mut Text) {
 fn errorstats(source: &mut Source<'_, '_>, text: &mut Text) {
     for (code, count) in source.cx.server.metrics.errors() {
         text.field(&format!("errorstat_{code}"), format_args!("count={count}"));
+    }
+}
+
+fn latencystats(source: &mut Source<'_, '_>, text: &mut Text) {
+    let percentiles = &source.settings.latency_tracking_info_percentiles;
+    let microseconds = |ns: u64| format!("{}.{:03}", ns / 1000, ns % 1000);
+    for row in table().rows() {
+        let Some(latencies) = source.cx.server.metrics.latencies(row.number.into()) else { continue };
+        let shown = percentiles
+            .iter()
+            .map(|percent| format!("p{percent}={}", microseconds(latencies.percentile_ns(percent))));
+        let value = shown.collect::<Vec<_>>().join(",");
+        text.field(&format!("latency_percentiles_usec_{}", row.command.full_name()), value);
     }
 }
 
@@ -370,7 +418,7 @@ mod tests {
         let default = titles(&stage.answer("INFO"));
         assert_eq!(titles(&stage.answer("INFO default")), default);
         assert!(!default.contains(&"Commandstats".to_owned()));
-        let all = titles(&stage.answer("INFO default commandstats"));
+        let all = titles(&stage.answer("INFO default commandstats latencystats"));
         assert_eq!(all.len(), SECTIONS.len());
         assert_eq!(titles(&stage.answer("INFO all")), all);
         assert_eq!(titles(&stage.answer("INFO everything")), all);

@@ -67,6 +67,7 @@ fn describe_keys(reply: &mut Reply, spec: &KeySpec) {
     statuses(reply, "", spec.access.names());
     reply.bulk("begin_search");
     match spec.begin {
+        Begin::Unknown(_) => search(reply, "unknown", &[]),
         Begin::Index(index) => search(reply, "index", &[("index", index as i64)]),
         Begin::Keyword(word, from) => {
             reply.map(2);
@@ -82,11 +83,14 @@ fn describe_keys(reply: &mut Reply, spec: &KeySpec) {
     }
     reply.bulk("find_keys");
     match spec.find {
+        _ if matches!(spec.begin, Begin::Unknown(_)) => search(reply, "unknown", &[]),
         Find::Range { last, step, limit } => {
             let fields = [("lastkey", last as i64), ("keystep", step as i64), ("limit", limit as i64)];
             search(reply, "range", &fields);
         }
-        Find::Counted => search(reply, "keynum", &[("keynumidx", 0), ("firstkey", 1), ("keystep", 1)]),
+        Find::Counted { step } => {
+            search(reply, "keynum", &[("keynumidx", 0), ("firstkey", 1), ("keystep", step as i64)]);
+        }
     }
 }
 
@@ -166,7 +170,13 @@ fn document(reply: &mut Reply, row: &Row) {
         .expect("a test parses every syntax of the table");
     let (has_arguments, has_subcommands) = (!arguments.is_empty(), !row.subcommands.is_empty());
     reply.bulk(command.full_name());
-    reply.map(4 + usize::from(has_arguments) + usize::from(has_subcommands));
+    let is_internal = command.name == "debug";
+    let fields = 4
+        + usize::from(is_internal)
+        + 3 * usize::from(command.deprecated.is_some())
+        + usize::from(has_arguments)
+        + usize::from(has_subcommands);
+    reply.map(fields);
     let texts = [
         ("summary", command.summary),
         ("since", command.since),
@@ -176,6 +186,18 @@ fn document(reply: &mut Reply, row: &Row) {
     for (name, text) in texts {
         reply.bulk(name);
         reply.bulk(text);
+    }
+    if is_internal {
+        reply.bulk("doc_flags");
+        statuses(reply, "", ["syscmd"].into_iter());
+    }
+    if let Some((since, replaced_by)) = command.deprecated {
+        reply.bulk("doc_flags");
+        statuses(reply, "", ["deprecated"].into_iter());
+        reply.bulk("deprecated_since");
+        reply.bulk(since);
+        reply.bulk("replaced_by");
+        reply.bulk(replaced_by);
     }
     if has_arguments {
         reply.bulk("arguments");
@@ -264,12 +286,7 @@ fn getkeysandflags(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Erro
 
 /// The numbers of a request's keys and what is done to them.
 fn keys_of(request: Args<'_>) -> Result<Vec<(usize, Access)>, Error> {
-    let row = table().get(&request[0]);
-    let row = match (row, request.get(1)) {
-        (Some(row), Some(name)) if !row.subcommands.is_empty() => table().subcommand(row, name),
-        (row, _) => row,
-    };
-    let Some(row) = row else { return Err(Error::new("ERR Invalid command specified")) };
+    let Some(row) = table().named(request) else { return Err(Error::new("ERR Invalid command specified")) };
     let command = row.command;
     if !command.keys.iter().any(KeySpec::names_keys) {
         return Err(Error::new("ERR The command has no key arguments"));

@@ -2,6 +2,7 @@
 
 use super::arguments::{self, is};
 use super::entry::{Access, Categories, Command, Flags, Group, KeySpec};
+use super::help::help;
 use super::notice::Before;
 use super::{Context, Outcome, encoding};
 use crate::config::KeyspaceEvents;
@@ -30,7 +31,7 @@ fn exists(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
 
 /// `TOUCH key [key ...]`
 fn touch(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
-    let found = args.tail(1).iter().filter(|key| cx.keys.touch(key, cx.now_ms)).count();
+    let found = args.tail(1).iter().filter(|key| cx.keys.contains(key)).count();
     Ok(cx.reply.count(found).into())
 }
 
@@ -215,12 +216,8 @@ fn object_refcount(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Erro
 
 /// `OBJECT IDLETIME key`
 fn object_idletime(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
-    const NOT_YET: i64 = 0;
-    let idle_ms = match cx.keys.used(&args[2]) {
-        None => return Ok(cx.reply.null().into()),
-        Some(NOT_YET) => 0,
-        Some(used_ms) => cx.now_ms.saturating_sub(used_ms).max(0),
-    };
+    let Some(used_ms) = cx.keys.used(&args[2]) else { return Ok(cx.reply.null().into()) };
+    let idle_ms = cx.now_ms.saturating_sub(used_ms).max(0);
     Ok(cx.reply.integer(idle_ms / 1000).into())
 }
 
@@ -237,28 +234,17 @@ fn object_freq(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
 
 /// `OBJECT HELP`
 fn object_help(cx: &mut Context<'_>, _: Args<'_>) -> Result<Outcome, Error> {
-    const HELP: &[&str] = &[
-        "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    const LINES: &[&str] = &[
         "ENCODING <key>",
-        "    Return the kind of internal representation used in order to store the value",
-        "    associated with a <key>.",
+        "    Says in which form the value is kept, in Redis' words.",
         "FREQ <key>",
-        "    Return the access frequency index of the <key>. The returned integer is",
-        "    proportional to the logarithm of the recent access frequency of the key.",
+        "    Refused: how often keys are used is not counted.",
         "IDLETIME <key>",
-        "    Return the idle time of the <key>, that is the approximated number of",
-        "    seconds elapsed since the last access to the key.",
+        "    Counts the seconds since the key was last used.",
         "REFCOUNT <key>",
-        "    Return the number of references of the value associated with the specified",
-        "    <key>.",
-        "HELP",
-        "    Print this help.",
+        "    Says how many share the value: always 1.",
     ];
-    let mut replied = cx.reply.array(HELP.len());
-    for line in HELP {
-        replied = cx.reply.simple(line);
-    }
-    Ok(replied.into())
+    Ok(help(cx.reply, "OBJECT", LINES).into())
 }
 
 /// `OBJECT` alone.
@@ -304,7 +290,7 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "del",
         since: "1.0.0",
         flags: Flags::WRITE,
-        summary: "Deletes one or more keys.",
+        summary: "Removes keys.",
         complexity: "O(N) where N is the number of keys that will be removed. When a key to remove holds a value other than a string, the individual complexity for this key is O(M) where M is the number of elements in it.",
         ..REMOVE
     },
@@ -312,23 +298,23 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "unlink",
         since: "4.0.0",
         flags: Flags::WRITE.union(Flags::FAST),
-        summary: "Asynchronously deletes one or more keys.",
+        summary: "Removes keys; the same as DEL.",
         complexity: "O(N) where N is the number of keys that will be removed; the same as DEL.",
         ..REMOVE
     },
     Command {
         name: "exists",
         since: "1.0.0",
-        summary: "Determines whether one or more keys exist.",
-        complexity: "O(N) where N is the number of keys to check.",
+        summary: "Counts which of the keys are there.",
+        complexity: "O(N) where N is the number of keys",
         handler: exists,
         ..COUNT
     },
     Command {
         name: "touch",
         since: "3.2.1",
-        summary: "Returns the number of existing keys out of those specified after updating the time they were last accessed.",
-        complexity: "O(N) where N is the number of keys that will be touched.",
+        summary: "Counts which of the keys are there, and marks them as used.",
+        complexity: "O(N) where N is the number of keys",
         handler: touch,
         ..COUNT
     },
@@ -338,7 +324,7 @@ pub(super) const COMMANDS: &[Command] = &[
         arity: 2,
         flags: Flags::READONLY.union(Flags::FAST),
         keys: &[KeySpec::first(Access::RO)],
-        summary: "Determines the type of value stored at a key.",
+        summary: "Says what a key holds.",
         complexity: "O(1)",
         syntax: "key",
         handler: kind,
@@ -353,7 +339,7 @@ pub(super) const COMMANDS: &[Command] = &[
             KeySpec::first(Access::RW.union(Access::ACCESS).union(Access::DELETE)),
             KeySpec::at(2, Access::OW.union(Access::UPDATE)),
         ],
-        summary: "Renames a key and overwrites the destination.",
+        summary: "Gives a key another name, in place of whoever has it.",
         complexity: "O(1)",
         syntax: "key newkey",
         handler: rename,
@@ -368,7 +354,7 @@ pub(super) const COMMANDS: &[Command] = &[
             KeySpec::first(Access::RW.union(Access::ACCESS).union(Access::DELETE)),
             KeySpec::at(2, Access::OW.union(Access::INSERT)),
         ],
-        summary: "Renames a key only when the target key name doesn't exist.",
+        summary: "Gives a key another name if nobody has it.",
         complexity: "O(1)",
         syntax: "key newkey",
         handler: renamenx,
@@ -383,8 +369,8 @@ pub(super) const COMMANDS: &[Command] = &[
             KeySpec::first(Access::RO.union(Access::ACCESS)),
             KeySpec::at(2, Access::OW.union(Access::UPDATE)),
         ],
-        summary: "Copies the value of a key to a new key.",
-        complexity: "O(N) worst case for collections, where N is the number of nested items. O(1) for string values.",
+        summary: "Gives another key the same value and expiry time.",
+        complexity: "O(N) where N is the number of blocks that hold the value",
         syntax: "source destination [DB destination-db] [REPLACE]",
         handler: copy,
         ..KEY
@@ -395,7 +381,7 @@ pub(super) const COMMANDS: &[Command] = &[
         arity: 3,
         flags: Flags::WRITE.union(Flags::FAST),
         keys: &[KeySpec::first(Access::RW.union(Access::ACCESS).union(Access::UPDATE))],
-        summary: "Moves a key to another database.",
+        summary: "Takes a key to another database.",
         complexity: "O(1)",
         syntax: "key db",
         handler: relocate,
@@ -407,13 +393,13 @@ pub(super) const COMMANDS: &[Command] = &[
         arity: -2,
         // A container has no category of its own.
         group: Group::Generic,
-        summary: "A container for object introspection commands.",
-        complexity: "Depends on subcommand.",
+        summary: "Contains the commands about what is behind a key.",
+        complexity: "Depends on the subcommand.",
         subcommands: &[
             Command {
                 name: "encoding",
                 full_name: "object|encoding",
-                summary: "Returns the internal encoding of a Redis object.",
+                summary: "Says in which form a value is kept, in Redis' words.",
                 tips: &["nondeterministic_output"],
                 handler: object_encoding,
                 ..OBJECT
@@ -422,7 +408,7 @@ pub(super) const COMMANDS: &[Command] = &[
                 name: "freq",
                 full_name: "object|freq",
                 since: "4.0.0",
-                summary: "Returns the logarithmic access frequency counter of a Redis object.",
+                summary: "Refused: how often keys are used is not counted.",
                 tips: &["nondeterministic_output"],
                 handler: object_freq,
                 ..OBJECT
@@ -434,7 +420,7 @@ pub(super) const COMMANDS: &[Command] = &[
                 arity: 2,
                 flags: Flags::LOADING.union(Flags::STALE),
                 keys: &[],
-                summary: "Returns helpful text about the different subcommands.",
+                summary: "Explains the subcommands.",
                 syntax: "",
                 handler: object_help,
                 ..OBJECT
@@ -442,7 +428,7 @@ pub(super) const COMMANDS: &[Command] = &[
             Command {
                 name: "idletime",
                 full_name: "object|idletime",
-                summary: "Returns the time since the last access to a Redis object.",
+                summary: "Counts the seconds since a key was last used.",
                 tips: &["nondeterministic_output"],
                 handler: object_idletime,
                 ..OBJECT
@@ -450,7 +436,7 @@ pub(super) const COMMANDS: &[Command] = &[
             Command {
                 name: "refcount",
                 full_name: "object|refcount",
-                summary: "Returns the reference count of a value of a key.",
+                summary: "Says how many share a value: always 1.",
                 tips: &["nondeterministic_output"],
                 handler: object_refcount,
                 ..OBJECT

@@ -874,6 +874,7 @@ pub(super) const COMMANDS: &[Command] = &[
     },
     Command {
         name: "rpoplpush",
+        deprecated: Some(("6.2.0", "`LMOVE` with the `RIGHT` and `LEFT` arguments")),
         since: "1.2.0",
         arity: 3,
         flags: MOVE,
@@ -944,6 +945,7 @@ pub(super) const COMMANDS: &[Command] = &[
     },
     Command {
         name: "brpoplpush",
+        deprecated: Some(("6.2.0", "`BLMOVE` with the `RIGHT` and `LEFT` arguments")),
         since: "2.2.0",
         arity: 4,
         flags: MOVE.union(Flags::BLOCKING),

@@ -7,9 +7,11 @@
 
 pub mod arguments;
 mod client;
+mod cluster;
 mod connection;
 mod counter;
 mod database;
+mod debug;
 mod effects;
 mod encoding;
 mod entry;
@@ -18,15 +20,22 @@ mod help;
 mod info;
 mod introspection;
 mod key;
+mod latency;
 mod list;
 mod long_double;
+mod memory;
+pub(crate) mod monitor;
 mod notice;
 mod persistence;
 mod pubsub;
 mod recreate;
+pub(crate) mod redaction;
 mod server;
+mod slowlog;
+mod sort;
 mod stream;
 mod string;
+mod subsequence;
 mod syntax;
 mod table;
 #[cfg(test)]
@@ -101,6 +110,9 @@ pub enum Outcome {
     Unwatch,
     /// The queued requests are to run; answered by the engine.
     Execute,
+    /// The settings are to be written into the configuration file; answered by the engine, which first lets go of
+    /// what it holds.
+    RewriteConfig,
 }
 
 impl From<Replied> for Outcome {

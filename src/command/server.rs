@@ -1,7 +1,5 @@
 //! The server itself: its settings, its clock, its end.
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use super::arguments::is;
 use super::entry::{Categories, Command, Flags, Group};
 use super::help::help;
@@ -33,6 +31,7 @@ fn config_set(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
     let pairs: Vec<&[u8]> = args.tail(2).iter().collect();
     cx.server.config.set(&pairs).map_err(|error| Error::with(error.to_string()))?;
     cx.server.judge_memory(cx.server.vitals.read().used_memory);
+    cx.server.follow_settings();
     Ok(cx.reply.ok().into())
 }
 
@@ -44,13 +43,13 @@ fn config_resetstat(cx: &mut Context<'_>, _: Args<'_>) -> Result<Outcome, Error>
 
 /// `CONFIG REWRITE`
 fn config_rewrite(cx: &mut Context<'_>, _: Args<'_>) -> Result<Outcome, Error> {
-    Err(if cx.server.vitals.read().config_file.is_empty() {
-        Error::new("ERR The server is running without a config file")
-    } else {
-        Error::new(
-            "ERR Millstream does not rewrite its config file: what CONFIG SET changed holds until the end",
-        )
-    })
+    if cx.server.vitals.read().config_file.is_empty() {
+        return Err(Error::new("ERR The server is running without a config file"));
+    }
+    if !cx.may_block {
+        return Err(Error::new("ERR CONFIG REWRITE waits for the disk, which a transaction must not"));
+    }
+    Ok(Outcome::RewriteConfig)
 }
 
 /// `CONFIG HELP`
@@ -61,7 +60,7 @@ fn config_help(cx: &mut Context<'_>, _: Args<'_>) -> Result<Outcome, Error> {
         "RESETSTAT",
         "    Counts from zero again what INFO shows.",
         "REWRITE",
-        "    Refused: the configuration file is left alone.",
+        "    Writes what was changed into the configuration file; its comments stay.",
         "SET <setting> <value> [<setting> <value> ...]",
         "    Changes settings, all of them or none.",
     ];
@@ -100,37 +99,6 @@ fn shutdown(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
     cx.effects.actions.push(Action::Shutdown);
     // Who asked learns of it by the end of the connection.
     Ok(Outcome::Reply)
-}
-
-/// `DEBUG subcommand [arg ...]`
-fn debug(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
-    let (name, arg) = (&args[1], args.get(2));
-    match arg {
-        None if is(name, "HELP") => {
-            const LINES: &[&str] = &[
-                "SET-ACTIVE-EXPIRE <0|1>",
-                "    With 0, keys whose time has come stay until somebody looks.",
-                "SLEEP <seconds>",
-                "    Stops the event loop of this connection; decimals are allowed.",
-            ];
-            return Ok(help(cx.reply, "DEBUG", LINES).into());
-        }
-        Some(seconds) if args.len() == 3 && is(name, "SLEEP") => {
-            cx.effects.actions.push(Action::Sleep(milliseconds(seconds)));
-        }
-        Some(enabled) if args.len() == 3 && is(name, "SET-ACTIVE-EXPIRE") => {
-            cx.server.active_expire.store(number::integer(enabled).unwrap_or(0) != 0, Relaxed);
-        }
-        _ => return Err(Error::subcommand_form("DEBUG", name)),
-    }
-    Ok(cx.reply.ok().into())
-}
-
-/// Seconds as milliseconds; what is no number is zero, as for Redis.
-fn milliseconds(seconds: &[u8]) -> u64 {
-    let seconds = std::str::from_utf8(seconds).ok().and_then(|text| text.parse::<f64>().ok());
-    // Negative ones and NaN become zero.
-    (seconds.unwrap_or(0.0) * 1000.0).ceil() as u64
 }
 
 /// `ROLE`
@@ -213,7 +181,7 @@ pub(super) const COMMANDS: &[Command] = &[
                 name: "rewrite",
                 full_name: "config|rewrite",
                 since: "2.8.0",
-                summary: "Would write settings into the configuration file.",
+                summary: "Writes the settings into the configuration file.",
                 tips: TO_ALL,
                 handler: config_rewrite,
                 ..CONFIG
@@ -231,16 +199,6 @@ pub(super) const COMMANDS: &[Command] = &[
             },
         ],
         handler: config,
-        ..SERVER
-    },
-    Command {
-        name: "debug",
-        arity: -2,
-        flags: ANY_TIME.union(Flags::ADMIN),
-        summary: "Contains what only tests of the server need.",
-        complexity: "Depends on the subcommand.",
-        syntax: "subcommand [arg ...]",
-        handler: debug,
         ..SERVER
     },
     Command {
@@ -286,7 +244,6 @@ pub(super) const COMMANDS: &[Command] = &[
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::command::testing::{Stage, check};
 
     #[test]
@@ -347,29 +304,6 @@ mod tests {
         );
         let mut stage = Stage::new();
         assert_eq!(stage.answer("SHUTDOWN NOW FORCE NOW SAVE"), "");
-    }
-
-    #[test]
-    fn debugging() {
-        check(
-            "
-            DEBUG
-              -ERR wrong number of arguments for 'debug' command
-            DEBUG JMAP
-              -ERR unknown subcommand or wrong number of arguments for 'JMAP'. Try DEBUG HELP.
-            DEBUG sleep
-              -ERR unknown subcommand or wrong number of arguments for 'sleep'. Try DEBUG HELP.
-            DEBUG SLEEP 1 2
-              -ERR unknown subcommand or wrong number of arguments for 'SLEEP'. Try DEBUG HELP.
-            DEBUG SLEEP 0.001
-              +OK
-            DEBUG SET-ACTIVE-EXPIRE 0
-              +OK
-            ",
-        );
-        for (seconds, ms) in [("0.0001", 1), ("1e-3", 1), ("2", 2000), ("-1", 0), ("x", 0), ("nan", 0)] {
-            assert_eq!(milliseconds(seconds.as_bytes()), ms, "{seconds}");
-        }
     }
 
     #[test]

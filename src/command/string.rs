@@ -162,6 +162,30 @@ fn msetnx(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
     Ok(cx.reply.integer(i64::from(applies)).into())
 }
 
+/// `MSETEX numkeys key value [key value ...] [NX|XX] [EX seconds|PX milliseconds|EXAT time|PXAT time|KEEPTTL]`
+fn msetex(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
+    const NUMKEYS: Error = Error::new("ERR invalid numkeys value or out of range");
+    let count = crate::number::integer(&args[1]).and_then(|count| i32::try_from(count).ok());
+    let count = count.filter(|count| *count > 0).ok_or(NUMKEYS)? as usize;
+    if count > (args.len() - 2) / 2 {
+        return Err(Error::SYNTAX);
+    }
+    let SetOptions { condition, lifetime, get } = SetOptions::parse(args.tail(2 + 2 * count))?;
+    if get || matches!(condition, Condition::Equal(_) | Condition::Unequal(_)) {
+        return Err(Error::SYNTAX);
+    }
+    let lifetime = lifetime.resolve(cx.now_ms, "msetex")?;
+    let pairs = (0..count).map(|nth| (&args[2 + 2 * nth], &args[3 + 2 * nth]));
+    let mut applies = true;
+    for (key, _) in pairs.clone() {
+        applies = applies && condition.holds(cx, key)?;
+    }
+    if applies {
+        pairs.for_each(|(key, value)| store(cx, key, value, lifetime));
+    }
+    Ok(cx.reply.integer(i64::from(applies)).into())
+}
+
 /// Keys and their new values.
 struct Pairs<'a>(Args<'a>);
 
@@ -442,7 +466,7 @@ const SET: Command = Command {
 const RANGE: Command = Command {
     arity: 4,
     flags: Flags::READONLY,
-    complexity: "O(N) where N is the length of the returned string. The complexity is ultimately determined by the returned length, but because creating a substring from an existing string is very cheap, it can be considered O(1) for small strings.",
+    complexity: "O(N) where N is the length of what is returned",
     syntax: "key start end",
     handler: getrange,
     ..READ
@@ -450,13 +474,7 @@ const RANGE: Command = Command {
 
 /// The family's table.
 pub(super) const COMMANDS: &[Command] = &[
-    Command {
-        name: "get",
-        since: "1.0.0",
-        summary: "Returns the string value of a key.",
-        handler: get,
-        ..READ
-    },
+    Command { name: "get", since: "1.0.0", summary: "Returns a string.", handler: get, ..READ },
     Command {
         name: "set",
         since: "1.0.0",
@@ -464,47 +482,51 @@ pub(super) const COMMANDS: &[Command] = &[
         keys: &[KeySpec::first(
             Access::RW.union(Access::ACCESS).union(Access::UPDATE).union(Access::VARIABLE_FLAGS),
         )],
-        summary: "Sets the string value of a key, ignoring its type. The key is created if it doesn't exist.",
+        summary: "Sets a string, whatever the key held.",
         syntax: "key value [NX|XX|IFEQ value|IFNE value] [GET] [EX seconds|PX milliseconds|EXAT unix-time-seconds|PXAT unix-time-milliseconds|KEEPTTL]",
         handler: set,
         ..SET
     },
     Command {
         name: "setnx",
+        deprecated: Some(("2.6.12", "`SET` with the `NX` argument")),
         since: "1.0.0",
         arity: 3,
         flags: Flags::WRITE.union(Flags::DENYOOM).union(Flags::FAST),
         keys: &[KeySpec::first(Access::OW.union(Access::INSERT))],
-        summary: "Set the string value of a key only when the key doesn't exist.",
+        summary: "Sets a string if the key is not there.",
         syntax: "key value",
         handler: setnx,
         ..SET
     },
     Command {
         name: "setex",
+        deprecated: Some(("2.6.12", "`SET` with the `EX` argument")),
         since: "2.0.0",
         arity: 4,
-        summary: "Sets the string value and expiration time of a key. Creates the key if it doesn't exist.",
+        summary: "Sets a string that lives for so many seconds.",
         syntax: "key seconds value",
         handler: setex,
         ..SET
     },
     Command {
         name: "psetex",
+        deprecated: Some(("2.6.12", "`SET` with the `PX` argument")),
         since: "2.6.0",
         arity: 4,
-        summary: "Sets both string value and expiration time in milliseconds of a key. The key is created if it doesn't exist.",
+        summary: "Sets a string that lives for so many milliseconds.",
         syntax: "key milliseconds value",
         handler: psetex,
         ..SET
     },
     Command {
         name: "getset",
+        deprecated: Some(("6.2.0", "`SET` with the `!GET` argument")),
         since: "1.0.0",
         arity: 3,
         flags: Flags::WRITE.union(Flags::DENYOOM).union(Flags::FAST),
         keys: &[KeySpec::first(Access::RW.union(Access::ACCESS).union(Access::UPDATE))],
-        summary: "Returns the previous string value of a key after setting it to a new value.",
+        summary: "Sets a string and returns what was there before.",
         syntax: "key value",
         handler: getset,
         ..SET
@@ -515,7 +537,7 @@ pub(super) const COMMANDS: &[Command] = &[
         arity: 2,
         flags: Flags::WRITE.union(Flags::FAST),
         keys: &[KeySpec::first(Access::RW.union(Access::ACCESS).union(Access::DELETE))],
-        summary: "Returns the string value of a key after deleting the key.",
+        summary: "Returns a string and removes it.",
         syntax: "key",
         handler: getdel,
         ..STRING
@@ -526,7 +548,7 @@ pub(super) const COMMANDS: &[Command] = &[
         arity: -2,
         flags: Flags::WRITE.union(Flags::FAST),
         keys: &[KeySpec::first(Access::RW.union(Access::ACCESS).union(Access::UPDATE))],
-        summary: "Returns the string value of a key after setting its expiration time.",
+        summary: "Returns a string and changes when it expires.",
         syntax: "key [EX seconds|PX milliseconds|EXAT unix-time-seconds|PXAT unix-time-milliseconds|PERSIST]",
         handler: getex,
         ..STRING
@@ -536,8 +558,8 @@ pub(super) const COMMANDS: &[Command] = &[
         since: "1.0.0",
         arity: -2,
         keys: &[KeySpec::range(1, -1, 1, Access::RO.union(Access::ACCESS))],
-        summary: "Atomically returns the string values of one or more keys.",
-        complexity: "O(N) where N is the number of keys to retrieve.",
+        summary: "Returns several strings at once.",
+        complexity: "O(N) where N is the number of keys",
         syntax: "key [key ...]",
         tips: &["request_policy:multi_shard"],
         handler: mget,
@@ -548,11 +570,24 @@ pub(super) const COMMANDS: &[Command] = &[
         since: "1.0.1",
         arity: -3,
         keys: &[KeySpec::range(1, -1, 2, Access::OW.union(Access::UPDATE))],
-        summary: "Atomically creates or modifies the string values of one or more keys.",
-        complexity: "O(N) where N is the number of keys to set.",
+        summary: "Sets several strings at once.",
+        complexity: "O(N) where N is the number of keys",
         syntax: "key value [key value ...]",
         tips: &["request_policy:multi_shard", "response_policy:all_succeeded"],
         handler: mset,
+        ..SET
+    },
+    Command {
+        name: "msetex",
+        since: "8.4.0",
+        arity: -4,
+        flags: SET.flags.union(Flags::MOVABLEKEYS),
+        keys: &[KeySpec::counted_pairs(1, Access::OW.union(Access::UPDATE))],
+        summary: "Sets strings that live equally long, all of them or none.",
+        complexity: "O(N) where N is the number of keys",
+        syntax: "numkeys key value [key value ...] [NX | XX] [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | KEEPTTL]",
+        tips: &["request_policy:multi_shard", "response_policy:all_succeeded"],
+        handler: msetex,
         ..SET
     },
     Command {
@@ -560,8 +595,8 @@ pub(super) const COMMANDS: &[Command] = &[
         since: "1.0.1",
         arity: -3,
         keys: &[KeySpec::range(1, -1, 2, Access::OW.union(Access::INSERT))],
-        summary: "Atomically modifies the string values of one or more keys only when all keys don't exist.",
-        complexity: "O(N) where N is the number of keys to set.",
+        summary: "Sets several strings if none of the keys is there.",
+        complexity: "O(N) where N is the number of keys",
         syntax: "key value [key value ...]",
         handler: msetnx,
         ..SET
@@ -572,7 +607,7 @@ pub(super) const COMMANDS: &[Command] = &[
         arity: 3,
         flags: Flags::WRITE.union(Flags::DENYOOM).union(Flags::FAST),
         keys: &[KeySpec::first(Access::RW.union(Access::INSERT))],
-        summary: "Appends a string to the value of a key. Creates the key if it doesn't exist.",
+        summary: "Adds to the end of a string; a missing one is empty.",
         complexity: "O(1), amortized: the space of a value that grows is doubled.",
         syntax: "key value",
         handler: append,
@@ -583,8 +618,8 @@ pub(super) const COMMANDS: &[Command] = &[
         since: "2.2.0",
         arity: 4,
         keys: &[KeySpec::first(Access::RW.union(Access::UPDATE))],
-        summary: "Overwrites a part of a string value with another by an offset. Creates the key if it doesn't exist.",
-        complexity: "O(1), not counting the time taken to copy the new string in place. Usually, this string is very small so the amortized complexity is O(1). Otherwise, complexity is O(M) with M being the length of the value argument.",
+        summary: "Overwrites a string from an offset on; a missing one is empty.",
+        complexity: "O(N) where N is the length of the string",
         syntax: "key offset value",
         handler: setrange,
         ..SET
@@ -593,17 +628,12 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "strlen",
         since: "2.2.0",
         keys: &[KeySpec::first(Access::RO)],
-        summary: "Returns the length of a string value.",
+        summary: "Counts the bytes of a string.",
         handler: strlen,
         ..READ
     },
-    Command {
-        name: "getrange",
-        since: "2.4.0",
-        summary: "Returns a substring of the string stored at a key.",
-        ..RANGE
-    },
-    Command { name: "substr", since: "1.0.0", summary: "Returns a substring from a string value.", ..RANGE },
+    Command { name: "getrange", since: "2.4.0", summary: "Returns a part of a string.", ..RANGE },
+    Command { name: "substr", since: "1.0.0", summary: "The older name of GETRANGE.", ..RANGE },
 ];
 
 #[cfg(test)]

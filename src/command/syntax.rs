@@ -70,14 +70,17 @@ impl Kind {
     /// The kind of the argument of that name; `keys` if the command has any.
     fn of(name: &str, keys: bool) -> Kind {
         match name {
-            "key" | "source" | "destination" | "newkey" if keys => Kind::Key,
+            "key" | "key1" | "key2" | "source" | "destination" | "newkey" if keys => Kind::Key,
             "timeout" | "increment-by-float" => Kind::Double,
             "pattern" => Kind::Pattern,
             "unix-time-seconds" | "unix-time-milliseconds" => Kind::UnixTime,
-            "client-id" | "columns" | "count" | "cursor" | "db" | "decrement" | "destination-db" | "end"
+            "client-id" | "cluster-bus-port" | "columns" | "config-epoch" | "end-slot" | "limit" | "port"
+            | "slot" | "start-slot" | "count" | "cursor" | "db" | "decrement" | "destination-db" | "end"
             | "entries-added" | "entries-read" | "increment" | "index" | "len" | "maxage"
-            | "milliseconds" | "min-idle-time" | "num-matches" | "numids" | "numkeys" | "offset"
-            | "protover" | "rank" | "rows" | "seconds" | "start" | "stop" | "version" => Kind::Integer,
+            | "milliseconds" | "min-idle-time" | "min-match-len" | "num-matches" | "numids" | "numkeys"
+            | "offset" | "protover" | "rank" | "rows" | "seconds" | "start" | "stop" | "version" => {
+                Kind::Integer
+            }
             _ => Kind::String,
         }
     }

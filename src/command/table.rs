@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use super::entry::{Begin, Command, Find, KeySpec};
+use super::entry::{Begin, Command, Find, Flags, KeySpec};
 use super::{
-    client, connection, counter, database, expiry, info, introspection, key, list, persistence, pubsub,
-    server, stream, string, transaction,
+    client, cluster, connection, counter, database, debug, expiry, info, introspection, key, latency, list,
+    memory, monitor, persistence, pubsub, server, slowlog, sort, stream, string, subsequence, transaction,
 };
 use crate::error::Error;
 use crate::resp::Args;
@@ -19,6 +19,12 @@ const FAMILIES: &[&[Command]] = &[
     info::COMMANDS,
     server::COMMANDS,
     persistence::COMMANDS,
+    debug::COMMANDS,
+    cluster::COMMANDS,
+    slowlog::COMMANDS,
+    latency::COMMANDS,
+    memory::COMMANDS,
+    monitor::COMMANDS,
     transaction::COMMANDS,
     pubsub::COMMANDS,
     key::COMMANDS,
@@ -26,6 +32,8 @@ const FAMILIES: &[&[Command]] = &[
     database::COMMANDS,
     string::COMMANDS,
     counter::COMMANDS,
+    subsequence::COMMANDS,
+    sort::COMMANDS,
     list::COMMANDS,
     stream::append::COMMANDS,
     stream::range::COMMANDS,
@@ -59,7 +67,19 @@ pub struct Row {
     pub subcommands: Vec<u16>,
     /// The number of the argument that is its key, if it always has just one in the same place: the usual case.
     pub only_key: Option<usize>,
+    /// Whether what it finds and does not find counts in `keyspace_hits` and `keyspace_misses`.
+    pub counts_lookups: bool,
+    /// Whether it uses the keys it looks at, which `OBJECT IDLETIME` tells.
+    pub uses_keys: bool,
 }
+
+/// Commands that may change keys and yet are asked what keys hold.
+const ALSO_LOOK_UP: &[&str] =
+    &["copy", "getdel", "getex", "getset", "xack", "xautoclaim", "xclaim", "xreadgroup"];
+
+/// Commands and containers that say something about keys without using them.
+const USE_NO_KEYS: &[&str] =
+    &["debug", "exists", "expiretime", "memory", "object", "pexpiretime", "pttl", "scan", "ttl", "type"];
 
 impl Row {
     /// Whether a request names this command, with an arity it accepts. What [`Table::resolve`] finds, for the
@@ -106,7 +126,15 @@ impl Table {
             }
             _ => None,
         };
-        self.rows.push(Row { number, command, subcommands: Vec::new(), only_key });
+        let container = command.full_name().split('|').next().unwrap_or_default();
+        self.rows.push(Row {
+            number,
+            command,
+            subcommands: Vec::new(),
+            only_key,
+            counts_lookups: command.flags.contains(Flags::READONLY) || ALSO_LOOK_UP.contains(&command.name),
+            uses_keys: !USE_NO_KEYS.contains(&container),
+        });
         number
     }
 
@@ -134,6 +162,16 @@ impl Table {
     pub fn subcommand(&self, container: &Row, name: &[u8]) -> Option<&Row> {
         let mut rows = container.subcommands.iter().map(|number| self.row(*number));
         rows.find(|row| row.command.name.as_bytes().eq_ignore_ascii_case(name))
+    }
+
+    /// The command or subcommand that a request names, whatever its arity.
+    #[must_use]
+    pub fn named(&self, args: Args<'_>) -> Option<&Row> {
+        let row = self.get(args.get(0)?)?;
+        match args.get(1) {
+            Some(name) if !row.subcommands.is_empty() => self.subcommand(row, name),
+            _ => Some(row),
+        }
     }
 
     /// The command or subcommand that a request names, its arity checked.
@@ -209,7 +247,6 @@ fn unknown_subcommand(container: &str, name: &[u8]) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::Flags;
 
     #[test]
     fn every_entry_is_whole() {
@@ -278,14 +315,19 @@ mod tests {
 
     fn key_spec(spec: &KeySpec) -> String {
         let begin = match spec.begin {
+            Begin::Unknown(_) => return format!("{} unknown[] unknown[]", access_names(spec)),
             Begin::Index(index) => format!("index[{index}]"),
             Begin::Keyword(word, from) => format!("keyword['{word}', {from}]"),
         };
         let find = match spec.find {
             Find::Range { last, step, limit } => format!("range[{last}, {step}, {limit}]"),
-            Find::Counted => "keynum[0, 1, 1]".to_owned(),
+            Find::Counted { step } => format!("keynum[0, 1, {step}]"),
         };
-        format!("{} {begin} {find}", spec.access.names().collect::<Vec<_>>().join(","))
+        format!("{} {begin} {find}", access_names(spec))
+    }
+
+    fn access_names(spec: &KeySpec) -> String {
+        spec.access.names().collect::<Vec<_>>().join(",")
     }
 
     #[test]

@@ -183,10 +183,13 @@ impl Stage {
         let args =
             parser.next(request, LIMITS).expect("a request is well-formed").expect("a line is a request");
         let mut reply = Reply::new(self.session.protocol);
+        let row = table().resolve(args);
+        let mut keys = view(self.session.db, &mut self.shards);
+        keys.mark_use(row.as_ref().is_ok_and(|row| row.uses_keys).then_some(self.now_ms));
         let mut context = Context {
             now_ms: self.now_ms,
             random: self.random,
-            keys: view(self.session.db, &mut self.shards),
+            keys,
             session: &mut self.session,
             reply: &mut reply,
             effects: &mut effects,
@@ -195,7 +198,7 @@ impl Stage {
             server: &self.server,
             metrics: &self.metrics,
         };
-        let outcome = table().resolve(args).and_then(|row| (row.command.handler)(&mut context, args));
+        let outcome = row.and_then(|row| (row.command.handler)(&mut context, args));
         let answer = match outcome {
             Ok(Outcome::Reply) => readable(reply.as_bytes()),
             Ok(Outcome::Block(_)) => "(blocks)".to_owned(),

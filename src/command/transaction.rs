@@ -61,7 +61,7 @@ pub(super) const COMMANDS: &[Command] = &[
         arity: 1,
         flags: FLAGS.union(Flags::IMMEDIATE),
         group: Group::Transactions,
-        summary: "Starts a transaction.",
+        summary: "Queues what follows, until EXEC or DISCARD.",
         handler: multi,
         ..Command::DEFAULT
     },
@@ -74,8 +74,8 @@ pub(super) const COMMANDS: &[Command] = &[
             .union(Flags::IMMEDIATE)
             .union(Flags::SKIP_SLOWLOG),
         group: Group::Transactions,
-        summary: "Executes all commands in a transaction.",
-        complexity: "Depends on commands in the transaction",
+        summary: "Runs what was queued, as one.",
+        complexity: "The sum of what its commands cost",
         handler: exec,
         ..Command::DEFAULT
     },
@@ -85,8 +85,8 @@ pub(super) const COMMANDS: &[Command] = &[
         arity: 1,
         flags: FLAGS.union(Flags::IMMEDIATE),
         group: Group::Transactions,
-        summary: "Discards a transaction.",
-        complexity: "O(N), when N is the number of queued commands",
+        summary: "Forgets what was queued.",
+        complexity: "O(N) where N is the number of queued commands",
         handler: discard,
         ..Command::DEFAULT
     },
@@ -97,8 +97,8 @@ pub(super) const COMMANDS: &[Command] = &[
         flags: FLAGS.union(Flags::IMMEDIATE),
         keys: &[KeySpec::range(1, -1, 1, Access::RO)],
         group: Group::Transactions,
-        summary: "Monitors changes to keys to determine the execution of a transaction.",
-        complexity: "O(1) for every key.",
+        summary: "Lets the next EXEC run only if these keys do not change before.",
+        complexity: "O(N) where N is the number of keys",
         syntax: "key [key ...]",
         handler: watch,
         ..Command::DEFAULT
@@ -109,7 +109,7 @@ pub(super) const COMMANDS: &[Command] = &[
         arity: 1,
         flags: FLAGS,
         group: Group::Transactions,
-        summary: "Forgets about watched keys of a transaction.",
+        summary: "Watches no key any more.",
         handler: unwatch,
         ..Command::DEFAULT
     },

@@ -14,6 +14,7 @@ use super::words::{quote, split_words};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, Command};
 use std::ffi::OsString;
+use std::sync::LazyLock;
 
 /// What the command line says.
 #[derive(Clone, Debug)]
@@ -109,10 +110,19 @@ impl Flag {
 
 const FILE: &str = "FILE";
 
+/// The version and, if whoever built it said so, the commit.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let version = env!("CARGO_PKG_VERSION");
+    match option_env!("MILLSTREAM_COMMIT") {
+        None | Some("") => version.to_owned(),
+        Some(commit) => format!("{version} ({commit})"),
+    }
+});
+
 /// The program's command line, from the table.
 fn command() -> Command {
     let mut command = Command::new("millstream")
-        .version(env!("CARGO_PKG_VERSION"))
+        .version(VERSION.as_str())
         .about("A durable message-queue and stream server that speaks the Redis protocol.")
         .override_usage("millstream [FILE] [--OPTION VALUE...]...\n       millstream aof check|salvage|cat|import [--OPTION VALUE]...")
         .after_help(

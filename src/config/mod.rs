@@ -30,7 +30,7 @@ pub use options::{ConfigOption, Group, OPTIONS, Settings, When, option};
 pub use shared::{Config, ConfigError, View};
 pub use tool::AofCommand;
 pub use value::{
-    AppendFsync, DebugCommands, Fixed, Kind, LogFormat, LogLevel, MemoryOrPercent, OomScoreAdj,
+    AppendFsync, DebugCommands, Fixed, Kind, LogFormat, LogLevel, MemoryOrPercent, OomScoreAdj, Percentiles,
     ReplDisklessLoad, SanitizeDumpPayload, Secret, Supervised,
 };
 pub use words::{quote, split_words};

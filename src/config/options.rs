@@ -11,7 +11,7 @@ use super::bind::Bind;
 use super::events::KeyspaceEvents;
 use super::limits::OutputLimits;
 use super::value::{
-    AppendFsync, DebugCommands, Fixed, Kind, LogFormat, LogLevel, MemoryOrPercent, OomScoreAdj,
+    AppendFsync, DebugCommands, Fixed, Kind, LogFormat, LogLevel, MemoryOrPercent, OomScoreAdj, Percentiles,
     ReplDisklessLoad, SanitizeDumpPayload, Secret, Setting, Supervised,
 };
 
@@ -278,12 +278,16 @@ options! {
         "logfile" logfile: String = "", FILE, AtStart;
         /// What a report looks like; `auto` is for people on a terminal and JSON elsewhere.
         "log-format" log_format: LogFormat = "auto", LogFormat::KIND, AtStart;
-        /// Not enforced yet: microseconds beyond which a command is recorded as slow; 0 records all, -1 none.
+        /// Microseconds from which on a command is recorded as slow, see SLOWLOG; 0 records all, -1 none.
         "slowlog-log-slower-than" slowlog_log_slower_than: i64 = "10000", integer(-1, i64::MAX), AnyTime;
-        /// Not enforced yet: number of slow commands that are kept.
+        /// Number of slow commands that are kept.
         "slowlog-max-len" slowlog_max_len: u64 = "128", LONG, AnyTime;
-        /// Not enforced yet: milliseconds beyond which an event is recorded for LATENCY; 0 records none.
+        /// Milliseconds from which on an event is recorded for LATENCY; 0 records none.
         "latency-monitor-threshold" latency_monitor_threshold: u64 = "0", LONG, AnyTime;
+        /// Keep how long each call of a command took, for INFO latencystats and LATENCY HISTOGRAM.
+        "latency-tracking" latency_tracking: bool = "yes", YES_NO, AnyTime;
+        /// Percentiles that INFO latencystats shows.
+        "latency-tracking-info-percentiles" latency_tracking_info_percentiles: Percentiles = "50 99 99.9", Kind::Percentiles, AnyTime;
     }
     Compatibility {
         /// No effect: there are no snapshots, the log is the only file.
@@ -383,11 +387,6 @@ options! {
         "busy-reply-threshold" | "lua-time-limit" busy_reply_threshold: u64 = "5000", LONG, AnyTime;
         /// No effect: DEBUG offers nothing that is dangerous.
         "enable-debug-command" enable_debug_command: DebugCommands = "no", DebugCommands::KIND, AtStart;
-        /// No effect: latencies are kept for INFO as they are.
-        "latency-tracking" latency_tracking: bool = "yes", YES_NO, AnyTime;
-        /// No effect: see `latency-tracking`.
-        "latency-tracking-info-percentiles" latency_tracking_info_percentiles: Vec<String> =
-            "50 99 99.9", Kind::Words { hint: "PERCENT..." }, AnyTime;
         /// No effect: there is no table of tracked keys.
         "tracking-table-max-keys" tracking_table_max_keys: u64 = "1000000", Kind::Unsigned, AnyTime;
         /// No effect: refused accesses are not recorded.
@@ -490,6 +489,7 @@ mod tests {
                 Kind::Choice { words, .. } => words.iter().map(|word| (*word).to_owned()).collect(),
                 Kind::Permissions => vec!["777".into(), "0".into()],
                 Kind::Text { .. } | Kind::Secret => vec!["a b \"c\"".into(), String::new()],
+                Kind::Percentiles => vec!["0 50.5 100".into(), String::new()],
                 Kind::Words { .. } => vec!["a b".into(), String::new()],
                 Kind::Addresses => vec!["* -::*".into(), String::new()],
                 Kind::OutputLimits => vec!["normal 1kb 2mb 3 pubsub 0 0 0".into()],

@@ -70,6 +70,8 @@ pub enum Kind {
         /// What one of them is, for the help.
         hint: &'static str,
     },
+    /// See [`super::Percentiles`].
+    Percentiles,
     /// Redis' snapshot rules: pairs of seconds and changes.
     SavePoints,
     /// See [`super::Bind`].
@@ -83,7 +85,10 @@ pub enum Kind {
 impl Kind {
     /// Whether the value is a list of words, which may be given as one argument or as several.
     pub fn takes_many(self) -> bool {
-        matches!(self, Kind::Words { .. } | Kind::SavePoints | Kind::Addresses | Kind::OutputLimits)
+        matches!(
+            self,
+            Kind::Words { .. } | Kind::Percentiles | Kind::SavePoints | Kind::Addresses | Kind::OutputLimits
+        )
     }
 
     /// What to write after the option's name, for the help.
@@ -98,6 +103,7 @@ impl Kind {
             Kind::Only { word, .. } => word,
             Kind::Name { .. } => "NAME",
             Kind::Secret => "PASSWORD",
+            Kind::Percentiles => "PERCENT...",
             Kind::SavePoints => "SECONDS CHANGES...",
             Kind::Addresses => "ADDRESS...",
             Kind::OutputLimits => "CLASS HARD SOFT SECONDS...",
@@ -226,6 +232,34 @@ impl Setting for Vec<String> {
 
     fn text(&self, _kind: &Kind) -> String {
         self.join(" ")
+    }
+}
+
+/// Percentages, each from 0 to 100.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Percentiles(Vec<f64>);
+
+impl Percentiles {
+    /// The percentages, as they were given.
+    pub fn iter(&self) -> impl Iterator<Item = f64> {
+        self.0.iter().copied()
+    }
+}
+
+impl Setting for Percentiles {
+    fn assign(&mut self, _kind: &Kind, words: &[&str]) -> Result<(), String> {
+        let percentages: Result<Vec<f64>, _> = words.iter().map(|word| word.parse()).collect();
+        let percentages = percentages.map_err(|_| "Invalid latency-tracking-info-percentiles parameters")?;
+        if !percentages.iter().all(|percent| (0.0..=100.0).contains(percent)) {
+            return Err("latency-tracking-info-percentiles parameters should sit between [0.0,100.0]".into());
+        }
+        *self = Percentiles(percentages);
+        Ok(())
+    }
+
+    fn text(&self, _kind: &Kind) -> String {
+        let words: Vec<String> = self.0.iter().map(f64::to_string).collect();
+        words.join(" ")
     }
 }
 

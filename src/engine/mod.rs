@@ -75,7 +75,7 @@ impl Engine {
         metrics: &'e LoopMetrics,
         effects: &'e mut Effects,
     ) -> Turn<'e> {
-        Turn::new(self, now_ms, random, metrics, effects)
+        Turn::new(self, now_ms, random, metrics, effects, Some(self.server.stopwatch.reading()))
     }
 
     /// Repeats a change from the log. Nothing is logged, nobody is served, nothing expires.
@@ -89,7 +89,7 @@ impl Engine {
         scratch.session.db = db;
         scratch.reply.truncate(0);
         scratch.effects.records.clear();
-        let mut turn = self.turn(now_ms, 0, &scratch.metrics, &mut scratch.effects);
+        let mut turn = Turn::new(self, now_ms, 0, &scratch.metrics, &mut scratch.effects, None);
         let outcome = turn.repeat(row, &mut scratch.session, args, &mut scratch.reply);
         turn.discard();
         outcome.map_err(|error| text(error.text()))
@@ -340,6 +340,47 @@ mod tests {
         assert_eq!(run(&mut other, &["PUBLISH c 6"]), (0, vec![message("c 6", 5)]));
         // What is discarded or fails is not heard of.
         assert_eq!(run(&mut other, &["SET k v NX", "SET k v x", "MULTI", "PUBLISH c 7", "DISCARD"]).1, []);
+    }
+
+    /// A clock on which a microsecond passes from one look to the next.
+    fn next_us() -> u64 {
+        static NOW_NS: AtomicU64 = AtomicU64::new(0);
+        NOW_NS.fetch_add(1000, Relaxed)
+    }
+
+    #[test]
+    fn each_command_has_its_own_time() {
+        let (metrics, loops) = Metrics::new(1, table().rows().len());
+        let server = Server::new(Config::new(Settings::default()), metrics);
+        server.loading.store(false, Relaxed);
+        server.stopwatch.set(next_us);
+        server.config.set(&["slowlog-log-slower-than", "1"]).expect("the option is there");
+        server.follow_settings();
+        let hasher = RandomState::with_seeds(1, 2, 3, 4);
+        let engine = Engine::new(Arc::new(server), Arc::new(NoJournal), 1, &hasher);
+        let client = Client::new(1, 0, String::new(), String::new(), 0);
+        let mut session = Session::new(Arc::new(client), true);
+        let (mut reply, mut effects) = (Reply::default(), Effects::default());
+        let mut turn = engine.turn(0, 1, &loops[0], &mut effects);
+        for line in ["SET a b", "GET a", "GET", "LLEN a", "MULTI", "GET a", "PING", "EXEC", "GET none"] {
+            let request: OwnedArgs = line.split(' ').collect();
+            turn.execute(&mut session, request.as_args(), &mut reply);
+        }
+        let _ = turn.finish();
+        let of = |name: &str| {
+            let row = table().get(name.as_bytes()).expect("the table has it");
+            let it = engine.server.metrics.command(row.number.into());
+            (it.calls, it.microseconds(), it.rejected, it.failed)
+        };
+        assert_eq!((of("get"), of("llen")), ((3, 3, 1, 0), (1, 1, 0, 1)));
+        // What it ran, and itself.
+        assert_eq!((of("ping"), of("exec")), ((1, 1, 0, 0), (1, 3, 0, 0)));
+        let totals = engine.server.metrics.totals();
+        assert_eq!((totals.keyspace_hits, totals.keyspace_misses, totals.commands_processed), (3, 1, 8));
+        let slow: Vec<_> = engine.server.slow_log.newest(10).into_iter().rev().collect();
+        let names: Vec<_> = slow.iter().map(|entry| String::from_utf8_lossy(&entry.arguments[0])).collect();
+        assert_eq!(names, ["SET", "GET", "LLEN", "MULTI", "GET", "PING", "GET"]);
+        assert!(slow.iter().all(|entry| entry.duration_us == 1));
     }
 
     #[test]

@@ -78,7 +78,11 @@ impl Turn<'_> {
         for (row, request) in rows.into_iter().zip(&transaction.queue) {
             let start = reply.len();
             self.expire_for(row, session.db, request.as_args());
-            match self.run(row, session, request.as_args(), reply) {
+            let outcome = self.run(row, session, request.as_args(), reply);
+            if self.engine.server.monitors.any() {
+                self.show(row, session, request.as_args());
+            }
+            match outcome {
                 Ok(Outcome::Unblock { client, with_error }) => {
                     let found = self.unblock(client, with_error);
                     reply.integer(i64::from(found));

@@ -10,12 +10,16 @@ use super::journal::Lsn;
 use super::shard::{Place, Shard, ShardSet};
 use super::waiter::{Ending, Queue, Waiter};
 use super::{Engine, Held, logged, shards_of};
+use crate::command::monitor;
+use crate::command::redaction::redacted;
 use crate::command::{
     Action, Condition, Context, Effects, Flags, Group, Outcome, Row, Wait, announce, table,
 };
 use crate::config::KeyspaceEvents;
 use crate::error::Error;
-use crate::keyspace::{Keys, SHARDS, Type, Value, shard_of};
+use crate::keyspace::{Keys, Lookups, SHARDS, Type, Value, shard_of};
+use crate::metrics::latency::Event;
+use crate::metrics::slow_log::{self, Entry};
 use crate::metrics::{Counter, Gauge, LoopMetrics};
 use crate::number;
 use crate::resp::{Args, Limits, Reply, RequestParser};
@@ -35,6 +39,10 @@ pub struct Turn<'e> {
     /// The command that ran last.
     last: Option<&'static Row>,
     random: u64,
+    /// How long what runs takes; `None` while the log is replayed, which is not counted at all.
+    stopwatch: Option<fn() -> u64>,
+    /// When the last command ended, by the stopwatch.
+    ended_ns: u64,
     held: Held<'e>,
     /// The shards that are held.
     set: ShardSet,
@@ -90,9 +98,12 @@ impl<'e> Turn<'e> {
         random: u64,
         metrics: &'e LoopMetrics,
         effects: &'e mut Effects,
+        stopwatch: Option<fn() -> u64>,
     ) -> Turn<'e> {
         effects.records.clear();
         Turn {
+            stopwatch,
+            ended_ns: stopwatch.map_or(0, |now_ns| now_ns()),
             engine,
             metrics,
             last: None,
@@ -173,6 +184,8 @@ impl<'e> Turn<'e> {
         let mark = self.effects.records.mark();
         self.expire_due(EXPIRED_MAX);
         self.serve(mark);
+        let duration_ns = self.lap();
+        self.engine.server.latency.observe(Event::ExpireCycle, duration_ns, self.now_ms);
     }
 
     /// Runs a waiter's request again because its time to look again has come.
@@ -300,6 +313,10 @@ impl<'e> Turn<'e> {
         self.serve(mark);
         let mark = self.effects.records.mark();
         let outcome = self.run(row, session, args, reply);
+        // A transaction is shown behind what it ran.
+        if self.engine.server.monitors.any() && !matches!(outcome, Ok(Outcome::Execute)) {
+            self.show(row, session, args);
+        }
         // Even of a command that fails or is to wait: what it did is done, and it does not wait for that itself.
         self.serve(mark);
         match outcome? {
@@ -318,7 +335,23 @@ impl<'e> Turn<'e> {
                 reply.ok();
             }
             Outcome::Unwatch => self.stop_watching(session),
-            Outcome::Execute => self.transact(session, reply)?,
+            Outcome::RewriteConfig => {
+                self.release();
+                let server = &self.engine.server;
+                let rewritten = server.config_file.rewrite(&server.config.settings());
+                rewritten.map_err(|reason| Error::with(format!("ERR Rewriting config file: {reason}")))?;
+                reply.ok();
+            }
+            Outcome::Execute => {
+                let began_ns = self.ended_ns;
+                let done = self.transact(session, reply);
+                self.lap();
+                self.account(row, session, args, self.ended_ns - began_ns, done.is_err());
+                if self.engine.server.monitors.any() {
+                    self.show(row, session, args);
+                }
+                done?;
+            }
         }
         Ok(Executed::Replied)
     }
@@ -339,9 +372,20 @@ impl<'e> Turn<'e> {
     fn admit(&mut self, session: &Session, args: Args<'_>) -> Result<&'static Row, Error> {
         let row = match self.last {
             Some(row) if row.is_named_by(args) => row,
-            _ => table().resolve(args)?,
+            _ => table().resolve(args).inspect_err(|_| {
+                if let Some(row) = table().named(args) {
+                    self.metrics.command_rejected(row.number.into());
+                }
+            })?,
         };
         self.last = Some(row);
+        self.may_run(row, session).inspect_err(|_| self.metrics.command_rejected(row.number.into()))?;
+        session.client.last_command.store(row.number, Relaxed);
+        Ok(row)
+    }
+
+    /// Checks that a command may run now.
+    fn may_run(&self, row: &Row, session: &Session) -> Result<(), Error> {
         let flags = row.command.flags;
         if !session.authenticated && !flags.contains(Flags::NO_AUTH) {
             return Err(Error::NO_AUTH);
@@ -359,8 +403,13 @@ impl<'e> Turn<'e> {
         if flags.contains(Flags::NO_MULTI) && session.transaction.is_some() {
             return Err(Error::new("ERR Command not allowed inside a transaction"));
         }
-        session.client.last_command.store(row.number, Relaxed);
-        Ok(row)
+        if server.monitors.any()
+            && session.client.monitors.load(Relaxed)
+            && flags.intersects(Flags::READONLY.union(Flags::WRITE))
+        {
+            return Err(Error::new("ERR Replica can't interact with the keyspace"));
+        }
+        Ok(())
     }
 
     /// Runs a command on the shards that are held.
@@ -371,7 +420,10 @@ impl<'e> Turn<'e> {
         args: Args<'_>,
         reply: &mut Reply,
     ) -> Result<Outcome, Error> {
-        let keys = view(&mut self.held, session.db);
+        let mut keys = view(&mut self.held, session.db);
+        let uses_keys =
+            row.uses_keys && (!session.client.no_touch.load(Relaxed) || row.command.name == "touch");
+        keys.mark_use(uses_keys.then_some(self.now_ms));
         let mut context = Context {
             now_ms: self.now_ms,
             random: next_random(&mut self.random),
@@ -393,17 +445,78 @@ impl<'e> Turn<'e> {
         if !context.events.is_empty() {
             context.notify_misses(row, args, &outcome);
         }
+        let lookups = context.keys.lookups();
         if alone {
             self.effects.records.end_transaction();
         }
-        // One that is to wait counts once, when its wait is over.
-        if !matches!(outcome, Ok(Outcome::Block(_))) {
-            self.metrics.command_executed(row.number.into(), 0);
+        if row.counts_lookups {
+            self.count_lookups(row, lookups);
         }
-        if outcome.is_err() {
-            self.metrics.command_failed(row.number.into());
+        let duration_ns = self.lap();
+        // One that is to wait counts once, when its wait is over, and so does a transaction.
+        if !matches!(outcome, Ok(Outcome::Block(_) | Outcome::Execute)) {
+            self.account(row, session, args, duration_ns, outcome.is_err());
         }
         outcome
+    }
+
+    /// The time since the last command ended, in nanoseconds: that of the command which ends now.
+    fn lap(&mut self) -> u64 {
+        let Some(stopwatch) = self.stopwatch else { return 0 };
+        let now_ns = stopwatch();
+        now_ns.saturating_sub(std::mem::replace(&mut self.ended_ns, now_ns))
+    }
+
+    /// Counts what a read found. A command that has one key asks for one, however often it looks.
+    fn count_lookups(&self, row: &Row, Lookups { hits, misses }: Lookups) {
+        let most = if row.only_key.is_some() { 1 } else { u32::MAX };
+        let hits = hits.min(most);
+        if hits > 0 {
+            self.metrics.add(Counter::KeyspaceHits, hits.into());
+        }
+        let misses = misses.min(most - hits);
+        if misses > 0 {
+            self.metrics.add(Counter::KeyspaceMisses, misses.into());
+        }
+    }
+
+    /// Counts a command that has run, and remembers it if it was slow.
+    fn account(&self, row: &Row, session: &Session, args: Args<'_>, duration_ns: u64, failed: bool) {
+        if self.stopwatch.is_none() {
+            return;
+        }
+        self.metrics.command_executed(row.number.into(), duration_ns);
+        if failed {
+            self.metrics.command_failed(row.number.into());
+        }
+        if duration_ns >= slow_ns(&self.engine.server) {
+            self.remember(row, session, args, duration_ns);
+        }
+    }
+
+    /// Keeps a slow command for the slow log, the latency monitor, or both.
+    #[cold]
+    fn remember(&self, row: &Row, session: &Session, args: Args<'_>, duration_ns: u64) {
+        let (server, flags) = (&self.engine.server, row.command.flags);
+        let is_fast = flags.contains(Flags::FAST);
+        let event = if is_fast { Event::FastCommand } else { Event::Command };
+        server.latency.observe(event, duration_ns, self.now_ms);
+        if duration_ns >= server.slow_log.threshold_ns() && !flags.contains(Flags::SKIP_SLOWLOG) {
+            server.slow_log.add(Entry {
+                id: 0,
+                time_s: self.now_ms.div_euclid(1000),
+                duration_us: duration_ns / 1000,
+                arguments: slow_log::trim(redacted(row, args).into_iter()),
+                address: session.client.address.clone(),
+                name: session.client.names.lock().name.clone(),
+            });
+        }
+    }
+
+    /// Shows a request to those who monitor.
+    #[cold]
+    pub(super) fn show(&mut self, row: &Row, session: &Session, args: Args<'_>) {
+        monitor::show(&mut self.effects.shown, self.now_ms, row, session, args);
     }
 
     /// Answers with an error, and counts it.
@@ -706,6 +819,11 @@ fn may_write(row: &Row, session: &Session) -> bool {
     let queued = session.transaction.iter().flat_map(|transaction| &transaction.queue);
     let mut queued = queued.filter_map(|request| table().resolve(request.as_args()).ok());
     writes(row) || (row.command.name == "exec" && queued.any(writes))
+}
+
+/// From how many nanoseconds on a command is slow, to the slow log or to the latency monitor.
+fn slow_ns(server: &Server) -> u64 {
+    server.slow_log.threshold_ns().min(server.latency.threshold_ns())
 }
 
 /// Whether a request is the first line or the host line of an HTTP request.

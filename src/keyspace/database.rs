@@ -3,6 +3,7 @@
 //! Keys stay in their slab entry for as long as they live. That is what makes a `SCAN` cursor a plain number:
 //! a key that is there from the first call to the last is met exactly once, whatever comes and goes around it.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use ahash::RandomState;
@@ -24,6 +25,8 @@ pub struct Database {
     walk: Option<Box<Walk>>,
     /// What this was before it was cleared, if a walk is not through with it.
     former: Option<Box<Database>>,
+    /// When whatever is looked at now is used: milliseconds since the Unix epoch; [`UNMARKED`] leaves no mark.
+    now_ms: Cell<i64>,
 }
 
 #[derive(Debug)]
@@ -33,7 +36,7 @@ struct Entry {
     /// Milliseconds since the Unix epoch; [`NEVER`] for none.
     expires_ms: i64,
     /// When the key was last used: milliseconds since the Unix epoch.
-    used_ms: i64,
+    used_ms: Cell<i64>,
 }
 
 impl Entry {
@@ -41,6 +44,9 @@ impl Entry {
         Some(self.expires_ms).filter(|at| *at != NEVER)
     }
 }
+
+/// Looking at keys does not count as using them.
+const UNMARKED: i64 = i64::MIN;
 
 /// No moment a key could be given: that lies in the past, which means removing it.
 const NEVER: i64 = i64::MIN;
@@ -56,7 +62,13 @@ impl Database {
             hasher,
             walk: None,
             former: None,
+            now_ms: Cell::new(UNMARKED),
         }
+    }
+
+    /// From now on, looking at a key marks it as used at this time, or leaves it as it is.
+    pub(super) fn mark_use(&self, now_ms: Option<i64>) {
+        self.now_ms.set(now_ms.unwrap_or(UNMARKED));
     }
 
     /// How many keys there are, expired ones that nobody has removed yet included.
@@ -80,13 +92,14 @@ impl Database {
     /// The key's value.
     #[must_use]
     pub fn get(&self, key: &[u8]) -> Option<&Value> {
-        self.find(key).map(|at| &self.entries[at].value)
+        self.find(key).map(|at| &self.marked(at).value)
     }
 
     /// The key's value, to be changed in place.
     pub fn get_mut(&mut self, key: &[u8]) -> Option<&mut Value> {
         let at = self.find(key)?;
         self.hand_over(at);
+        self.marked(at);
         Some(&mut self.entries[at].value)
     }
 
@@ -99,6 +112,7 @@ impl Database {
             }
             None => self.create(key, value()),
         };
+        self.marked(at);
         &mut self.entries[at].value
     }
 
@@ -112,6 +126,7 @@ impl Database {
             Some(at) => {
                 self.hand_over(at);
                 self.set_deadline(at, NEVER);
+                self.marked(at);
                 Some(std::mem::replace(&mut self.entries[at].value, value))
             }
         }
@@ -164,14 +179,7 @@ impl Database {
     /// When the key was last used: milliseconds since the Unix epoch.
     #[must_use]
     pub fn used(&self, key: &[u8]) -> Option<i64> {
-        self.find(key).map(|at| self.entries[at].used_ms)
-    }
-
-    /// Notes that the key is used.
-    pub fn touch(&mut self, key: &[u8], now_ms: i64) -> bool {
-        let Some(at) = self.find(key) else { return false };
-        self.entries[at].used_ms = now_ms;
-        true
+        self.find(key).map(|at| self.entries[at].used_ms.get())
     }
 
     /// Some key: the first one at or after the place that `random` points at.
@@ -262,13 +270,31 @@ impl Database {
         }
     }
 
+    /// Bytes that the place of one key takes besides its name and its value: slab entry, hash slot, deadline.
+    #[must_use]
+    pub fn place_bytes(expires: bool) -> usize {
+        let deadline = if expires { size_of::<(i64, u32)>() } else { 0 };
+        size_of::<Entry>() + size_of::<u32>() + 1 + deadline
+    }
+
     fn find(&self, key: &[u8]) -> Option<usize> {
         let hash = self.hasher.hash_one(key);
         self.index.find(hash, |at| *self.entries[*at as usize].key == *key).map(|at| *at as usize)
     }
 
+    /// The entry at a place, marked as used.
+    fn marked(&self, at: usize) -> &Entry {
+        let entry = &self.entries[at];
+        let now_ms = self.now_ms.get();
+        if now_ms != UNMARKED {
+            entry.used_ms.set(now_ms);
+        }
+        entry
+    }
+
     fn create(&mut self, key: &[u8], value: Value) -> usize {
-        let at = self.entries.insert(Entry { key: key.into(), value, expires_ms: NEVER, used_ms: 0 });
+        let used_ms = Cell::new(self.now_ms.get().max(0));
+        let at = self.entries.insert(Entry { key: key.into(), value, expires_ms: NEVER, used_ms });
         let slot = u32::try_from(at).expect("a shard holds fewer than 4 billion keys");
         if let Some(walk) = &mut self.walk {
             walk.pass(at);

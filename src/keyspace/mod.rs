@@ -11,5 +11,5 @@ mod walk;
 pub use database::Database;
 pub use slot::{SHARDS, hash_slot, shard_of};
 pub use value::{Text, Type, Value, WrongType};
-pub use view::{Keys, Keyspace};
+pub use view::{Keys, Keyspace, Lookups};
 pub use walk::{Frozen, Item};

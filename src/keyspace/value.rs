@@ -68,4 +68,14 @@ impl Value {
             Value::Stream(_) => Type::Stream,
         }
     }
+
+    /// Bytes it takes beyond its own place in the table of keys. O(blocks).
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        match self {
+            Value::String(text) => text.bytes.capacity(),
+            Value::List(list) => list.memory(),
+            Value::Stream(stream) => stream.memory(),
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! All databases of one shard, and the view of them that a command is given.
 
+use std::cell::Cell;
+
 use ahash::RandomState;
 
 use super::database::Database;
@@ -78,6 +80,18 @@ impl Keyspace {
 pub struct Keys<'a> {
     db: u8,
     parts: Parts<'a>,
+    /// When keys that are looked at are used, if that counts as using them.
+    used_ms: Option<i64>,
+    lookups: Cell<Lookups>,
+}
+
+/// How looking for keys, without the intent to change them, went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lookups {
+    /// How often there was such a key.
+    pub hits: u32,
+    /// How often there was none.
+    pub misses: u32,
 }
 
 #[derive(Debug)]
@@ -90,13 +104,25 @@ impl<'a> Keys<'a> {
     /// A view of one shard: the usual case.
     #[must_use]
     pub fn one(db: u8, shard: usize, keyspace: &'a mut Keyspace) -> Keys<'a> {
-        Keys { db, parts: Parts::One(shard, keyspace) }
+        Keys { db, parts: Parts::One(shard, keyspace), used_ms: None, lookups: Cell::default() }
     }
 
     /// A view of several shards, each at its own number.
     #[must_use]
     pub fn many(db: u8, parts: Box<[Option<&'a mut Keyspace>; SHARDS]>) -> Keys<'a> {
-        Keys { db, parts: Parts::Many(parts) }
+        Keys { db, parts: Parts::Many(parts), used_ms: None, lookups: Cell::default() }
+    }
+
+    /// From now on, keys that are looked at are marked as used at this time (milliseconds since the Unix epoch), or
+    /// left as they are.
+    pub fn mark_use(&mut self, used_ms: Option<i64>) {
+        self.used_ms = used_ms;
+    }
+
+    /// How looking for keys went so far.
+    #[must_use]
+    pub fn lookups(&self) -> Lookups {
+        self.lookups.get()
     }
 
     /// The selected database's number.
@@ -134,7 +160,11 @@ impl<'a> Keys<'a> {
     /// The key's value, whatever its type.
     #[must_use]
     pub fn get(&self, key: &[u8]) -> Option<&Value> {
-        self.home(key).get(key)
+        let value = self.home(key).get(key);
+        let mut lookups = self.lookups.get();
+        *(if value.is_some() { &mut lookups.hits } else { &mut lookups.misses }) += 1;
+        self.lookups.set(lookups);
+        value
     }
 
     /// The key's value, whatever its type, to be changed in place.
@@ -167,11 +197,6 @@ impl<'a> Keys<'a> {
     #[must_use]
     pub fn used(&self, key: &[u8]) -> Option<i64> {
         self.home(key).used(key)
-    }
-
-    /// Notes that the key is used. Returns whether there is such a key.
-    pub fn touch(&mut self, key: &[u8], now_ms: i64) -> bool {
-        self.home_mut(key).touch(key, now_ms)
     }
 
     /// The string under the key.
@@ -314,23 +339,27 @@ impl<'a> Keys<'a> {
     }
 
     fn home(&self, key: &[u8]) -> &Database {
-        match &self.parts {
+        let database = match &self.parts {
             Parts::One(shard, keyspace) => {
                 debug_assert_eq!(*shard, shard_of(key), "{HELD}");
                 keyspace.database(self.db)
             }
             Parts::Many(parts) => parts[shard_of(key)].as_ref().expect(HELD).database(self.db),
-        }
+        };
+        database.mark_use(self.used_ms);
+        database
     }
 
     fn home_mut(&mut self, key: &[u8]) -> &mut Database {
-        match &mut self.parts {
+        let database = match &mut self.parts {
             Parts::One(shard, keyspace) => {
                 debug_assert_eq!(*shard, shard_of(key), "{HELD}");
                 keyspace.database_mut(self.db)
             }
             Parts::Many(parts) => parts[shard_of(key)].as_mut().expect(HELD).database_mut(self.db),
-        }
+        };
+        database.mark_use(self.used_ms);
+        database
     }
 }
 

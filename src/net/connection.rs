@@ -515,6 +515,17 @@ impl Connection {
         event_loop.shell.engine.server.pubsub.registry.leave(&mut session.subscriptions, listener);
     }
 
+    /// Adds requests that others sent to what this one, which monitors, is sent.
+    pub(super) fn show(self: &Rc<Self>, event_loop: &Rc<EventLoop>, requests: &[u8]) {
+        let mut borrowed = self.state.borrow_mut();
+        let state = &mut *borrowed;
+        if !state.closing {
+            state.replies.raw(requests);
+            state.gate(0);
+            self.announce(event_loop, state);
+        }
+    }
+
     /// Whether nothing has come since then (milliseconds since the Unix epoch) and nothing is waited for or listened
     /// to.
     pub(super) fn is_idle_since(&self, then_ms: i64) -> bool {

@@ -22,8 +22,10 @@ use crate::aof::{Commit, LogFailed, Policy};
 use crate::command::{Action, Effects};
 use crate::config::Settings;
 use crate::engine::{Engine, Lsn, Turn, Wake, Woken};
-use crate::metrics::{Gauge, LoopMetrics};
+use crate::metrics::latency::Event;
+use crate::metrics::{Counter, Gauge, LoopMetrics};
 use crate::pubsub::Posted;
+use crate::report;
 use crate::session::{Client, Session};
 
 /// What all loops share.
@@ -152,6 +154,7 @@ impl EventLoop {
                     Message::Published => self.deliver(),
                     Message::Kill(client) => self.kill(client),
                     Message::Unpaused => self.connections.borrow().values().for_each(|c| c.look_again()),
+                    Message::Shown(client, requests) => self.take_in(&client, &requests),
                     Message::Committed => self.schedule_flush(),
                     Message::Stop => {
                         housekeeper.abort();
@@ -188,8 +191,12 @@ impl EventLoop {
         if self.settings.borrow().0 == config.generation() {
             return;
         }
+        let before = self.settings().loglevel;
         *self.settings.borrow_mut() = (config.generation(), config.settings());
         self.output_high.set(output_high(&self.settings()));
+        if self.settings().loglevel != before {
+            report::set_level(self.settings().loglevel);
+        }
         let policy = Policy::from(self.settings().appendfsync);
         let Some(log) = self.shell.journal.log().filter(|log| log.policy() != policy) else { return };
         if let Err(failed) = log.set_policy(policy) {
@@ -218,6 +225,10 @@ impl EventLoop {
         self.tell_of_messages(&mut effects.waiting);
         let published = std::mem::take(&mut effects.published);
         self.floods.set(published && self.shell.engine.server.pubsub.outboxes.is_full());
+        if !effects.shown.is_empty() {
+            self.show(&effects.shown);
+            effects.shown.clear();
+        }
         drop(effects);
         self.renew_settings();
         if lsn > self.owed.get() {
@@ -266,6 +277,34 @@ impl EventLoop {
         }
     }
 
+    /// Shows requests to those who monitor. One that is too far behind is disconnected.
+    fn show(&self, requests: &[u8]) {
+        let requests: Arc<[u8]> = requests.into();
+        let bytes = requests.len() as u64;
+        let most = self.settings().client_output_buffer_limit.normal.hard_bytes;
+        for client in self.shell.engine.server.monitors.all() {
+            let behind =
+                client.output_bytes.load(Relaxed) + client.shown_bytes.fetch_add(bytes, Relaxed) + bytes;
+            let mailbox = &self.shell.mailboxes[usize::from(client.home)];
+            if most > 0 && behind > most {
+                self.metrics.count(Counter::OutputBufferDisconnections);
+                self.shell.engine.server.monitors.remove(&client);
+                mailbox.send(Message::Kill(client.id));
+            } else {
+                mailbox.send(Message::Shown(client, Arc::clone(&requests)));
+            }
+        }
+    }
+
+    /// Adds requests to what a monitor of this loop is sent.
+    fn take_in(self: &Rc<EventLoop>, client: &Client, requests: &[u8]) {
+        client.shown_bytes.fetch_sub(requests.len() as u64, Relaxed);
+        let connection = self.connections.borrow().get(&client.id).cloned();
+        if let Some(connection) = connection.filter(|_| client.monitors.load(Relaxed)) {
+            connection.show(self, requests);
+        }
+    }
+
     /// Does what a command asked the shell for, but for closing its own connection.
     pub(super) fn act(self: &Rc<EventLoop>, action: &Action) {
         match action {
@@ -304,6 +343,7 @@ impl EventLoop {
     pub(super) fn forget(&self, client: &Client) {
         self.connections.borrow_mut().remove(&client.id);
         self.shell.engine.server.clients.remove(client.id);
+        self.shell.engine.server.monitors.remove(client);
         self.metrics.lower(Gauge::ConnectedClients);
         self.shell.connections[self.home].fetch_sub(1, Relaxed);
     }
@@ -336,7 +376,15 @@ impl EventLoop {
     fn commit(self: &Rc<EventLoop>) {
         let Some(log) = self.shell.journal.log() else { return };
         self.shell.mailboxes[self.home].await_commit(true);
-        self.settle(log.commit(self.clock.now_ms().unsigned_abs()));
+        let latency = &self.shell.engine.server.latency;
+        // Nobody measures what nobody wants to know.
+        let began_ns = (latency.threshold_ns() < u64::MAX).then(Clock::cycles_ns);
+        let committed = log.commit(self.clock.now_ms().unsigned_abs());
+        if let (Some(began_ns), Ok(Commit::Done { .. })) = (began_ns, &committed) {
+            let event = if log.policy() == Policy::Always { Event::LogSync } else { Event::LogWrite };
+            latency.observe(event, Clock::cycles_ns() - began_ns, self.clock.now_ms());
+        }
+        self.settle(committed);
     }
 
     /// Sees to everything that a commit of this loop means, for all loops.

@@ -1,5 +1,6 @@
 //! How loops talk to each other: each has a mailbox that others put messages into.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use parking_lot::Mutex;
@@ -7,12 +8,13 @@ use tokio::sync::Notify;
 
 use super::socket::Accepted;
 use crate::engine::{Lsn, Wake};
+use crate::session::Client;
 
 /// Messages for one loop.
 ///
 /// Not bounded by itself: a wake needs a waiting client of this loop, a kill a connected one, a connection is
-/// bounded by `maxclients`, an outbox
-/// that is not empty is told of once, and the rest is sent once.
+/// bounded by `maxclients`, what monitors are shown by their output limit, an outbox that is not empty is told of once,
+/// and the rest is sent once.
 #[derive(Debug, Default)]
 pub struct Mailbox {
     messages: Mutex<Vec<Message>>,
@@ -41,6 +43,8 @@ pub enum Message {
     Kill(u64),
     /// `CLIENT PAUSE` is over: requests may run.
     Unpaused,
+    /// A connection that monitors is shown requests. What has not been taken in is bounded by whoever shows it.
+    Shown(Arc<Client>, Arc<[u8]>),
     /// The log has moved on: replies may leave.
     Committed,
     /// The server stops: finish what has been said and end.

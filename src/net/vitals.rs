@@ -1,6 +1,7 @@
 //! What only the shell can see of the process and the log, for `INFO`: read from `/proc` when somebody asks.
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::clock::Clock;
@@ -16,7 +17,7 @@ pub fn vitals(
     journal: Arc<LogJournal>,
     settings: &Settings,
     loops: usize,
-    config_file: Option<&str>,
+    config_file: Option<&Path>,
     run_id: [u8; 20],
 ) -> impl Fn() -> Vitals + Send + Sync + 'static {
     let started = Clock.instant();
@@ -25,11 +26,13 @@ pub fn vitals(
         run_id: run_id.iter().map(|byte| format!("{byte:02x}")).collect(),
         tcp_port: settings.port,
         loops,
+        supervised: std::env::var_os("NOTIFY_SOCKET").is_some(),
         system: system(),
         executable: std::env::current_exe()
             .map(|file| file.to_string_lossy().into_owned())
             .unwrap_or_default(),
-        config_file: config_file.unwrap_or_default().to_owned(),
+        config_file: config_file.map(|file| file.display().to_string()).unwrap_or_default(),
+        used_memory_startup: field(&file("/proc/self/status"), "RssAnon:").unwrap_or(0) * KIB,
         system_memory: field(&file("/proc/meminfo"), "MemTotal:").unwrap_or(0) * KIB,
         ..Vitals::default()
     };

@@ -401,7 +401,7 @@ impl OpenBlock {
         mostly_deleted(self.live, self.stored)
     }
 
-    #[cfg(test)]
+    /// Bytes outside of this value.
     pub(super) fn heap_bytes(&self) -> usize {
         self.bytes.capacity()
     }
@@ -495,7 +495,7 @@ impl Block {
         mostly_deleted(self.live, self.stored)
     }
 
-    #[cfg(test)]
+    /// Bytes outside of this value.
     pub(super) fn heap_bytes(&self) -> usize {
         size_class(self.head.len()) + size_class(self.rest.len())
     }

@@ -485,7 +485,7 @@ impl Entries {
         }
     }
 
-    #[cfg(test)]
+    /// Bytes outside of this value.
     pub(super) fn heap_bytes(&self) -> usize {
         use super::block::size_class;
         let pages: usize = self

@@ -102,6 +102,16 @@ impl Group {
         raised
     }
 
+    /// Bytes it takes, its pending entries and consumers included.
+    pub(super) fn memory(&self) -> usize {
+        let consumer = |consumer: &Consumer| consumer.name.len() + size_of::<(Arc<[u8]>, ConsumerId)>();
+        size_of::<Group>()
+            + self.name.len()
+            + self.pending.heap_bytes()
+            + self.consumers.capacity() * size_of::<Option<Consumer>>()
+            + self.consumers.iter().flatten().map(consumer).sum::<usize>()
+    }
+
     /// The number of the consumer of this name.
     pub fn consumer_id(&self, name: &[u8]) -> Option<ConsumerId> {
         self.names.get(name).copied()

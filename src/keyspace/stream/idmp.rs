@@ -141,6 +141,16 @@ impl Idmp {
         self.producers.len()
     }
 
+    /// Bytes outside of this value.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let message = size_of::<(Arc<[u8]>, StreamId)>() + size_of::<(StreamId, Arc<[u8]>)>();
+        let producer = |(name, producer): (&Arc<[u8]>, &Arc<Producer>)| {
+            let ids: usize = producer.entries.keys().map(|id| id.len() + message).sum();
+            name.len() + size_of::<(Arc<[u8]>, Producer)>() + ids
+        };
+        self.producers.iter().map(producer).sum()
+    }
+
     /// Everything remembered: producer, message and entry, oldest entry first for each producer.
     pub fn messages(&self) -> impl Iterator<Item = (&[u8], &[u8], StreamId)> {
         self.producers.iter().flat_map(|(name, producer)| {

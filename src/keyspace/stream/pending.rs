@@ -252,8 +252,8 @@ impl Pending {
         *self = packed;
     }
 
-    #[cfg(test)]
-    fn heap_bytes(&self) -> usize {
+    /// Bytes outside of this value. O(entries / 1000).
+    pub(super) fn heap_bytes(&self) -> usize {
         let owned: usize = self.owned.iter().map(Order::heap_bytes).sum();
         let orders = self.by_id.heap_bytes() + self.by_time.heap_bytes() + owned;
         let pages = self.records.pages.iter().map(|page| super::block::size_class(page.records().len() * 24));
@@ -691,7 +691,6 @@ impl<K: Ord + Copy> Order<K> {
         }
     }
 
-    #[cfg(test)]
     fn heap_bytes(&self) -> usize {
         let chunks: usize =
             self.chunks.iter().map(|chunk| super::block::size_class(4 * chunk.slots.capacity())).sum();

@@ -138,6 +138,12 @@ impl Stream {
         self.max_deleted_id
     }
 
+    /// Bytes it takes, its groups included, not counting what the allocator adds. O(blocks).
+    pub fn memory(&self) -> usize {
+        let groups: usize = self.groups.iter().map(|group| size_of::<Box<Group>>() + group.memory()).sum();
+        size_of::<Stream>() + self.entries.heap_bytes() + groups + self.idmp.heap_bytes()
+    }
+
     /// How many entries were ever added.
     pub fn entries_added(&self) -> u64 {
         self.entries_added

@@ -14,14 +14,19 @@
 //!   not reset.
 //!
 //! There are no clocks here: durations and the time of a sample are handed in. There are no names of commands either: a
-//! command is its number in the command table. Histograms and the slow log are not counters and live elsewhere.
+//! command is its number in the command table. What is kept of single slow commands and events is in [`slow_log`] and
+//! [`latency`].
 
+pub mod latency;
+pub mod slow_log;
+
+use histogram::{AtomicHistogram, Histogram};
 use parking_lot::Mutex;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 /// Makes, from one list, the counters of a loop, their sums, and how both are indexed.
 macro_rules! counters {
@@ -161,6 +166,7 @@ struct Baseline {
     totals: Totals,
     /// Empty until the first reset.
     commands: Vec<CommandTotals>,
+    latencies: Vec<Option<Histogram>>,
 }
 
 impl Metrics {
@@ -223,11 +229,32 @@ impl Metrics {
         })
     }
 
+    /// How long one command took, call by call, since the start or the last reset; `None` if nothing is known.
+    ///
+    /// # Panics
+    /// When the number is not one of the command table this was made for.
+    pub fn latencies(&self, number: usize) -> Option<Latencies> {
+        assert!(number < self.commands, "command {number} is not in the table");
+        let mut all = self.raw_latencies(number)?;
+        if let Some(Some(before)) = self.baseline.lock().latencies.get(number) {
+            all = all.wrapping_sub(before).expect("they are of one kind");
+        }
+        Some(Latencies(all)).filter(|latencies| latencies.calls() > 0)
+    }
+
+    /// Whether latencies are kept call by call from now on (`latency-tracking`).
+    pub fn track_latencies(&self, tracks: bool) {
+        for line in &self.lines {
+            line.tracks_latencies.store(tracks, Relaxed);
+        }
+    }
+
     /// `CONFIG RESETSTAT`: counts from zero again. Gauges stay.
     pub fn reset(&self) {
         let mut baseline = self.baseline.lock();
         baseline.totals = self.raw_totals();
         baseline.commands = (0..self.commands).map(|number| self.raw_command(number)).collect();
+        baseline.latencies = (0..self.commands).map(|number| self.raw_latencies(number)).collect();
         self.errors.lock().clear();
     }
 
@@ -274,6 +301,13 @@ impl Metrics {
         totals
     }
 
+    fn raw_latencies(&self, number: usize) -> Option<Histogram> {
+        let of_loops = self.lines.iter().filter_map(|line| line.latencies[number].get());
+        of_loops
+            .map(AtomicHistogram::load)
+            .reduce(|sum, one| sum.wrapping_add(&one).expect("they are of one kind"))
+    }
+
     fn raw_command(&self, number: usize) -> CommandTotals {
         let mut total = CommandTotals::default();
         for line in &self.lines {
@@ -286,6 +320,45 @@ impl Metrics {
         total
     }
 }
+
+/// How long the calls of one command took.
+#[derive(Clone, Debug)]
+pub struct Latencies(Histogram);
+
+impl Latencies {
+    /// How many calls there are.
+    pub fn calls(&self) -> u64 {
+        self.0.as_slice().iter().sum()
+    }
+
+    /// The time in nanoseconds that `percent` of the calls did not exceed, to within a hundredth.
+    pub fn percentile_ns(&self, percent: f64) -> u64 {
+        let bucket = self.0.quantile_bucket(percent.clamp(0.0, 100.0) / 100.0).ok().flatten();
+        bucket.map_or(0, |bucket| bucket.end())
+    }
+
+    /// For each power of two of microseconds in which some call ended: that many microseconds, and how many calls
+    /// took no longer.
+    pub fn powers_of_two(&self) -> Vec<(u64, u64)> {
+        let mut powers: Vec<(u64, u64)> = Vec::new();
+        let mut calls = 0;
+        for bucket in self.0.iter().filter(|bucket| bucket.count() > 0) {
+            calls += bucket.count();
+            let power_us = bucket.end().div_ceil(1024).next_power_of_two().max(1);
+            match powers.last_mut() {
+                Some(last) if last.0 == power_us => last.1 = calls,
+                _ => powers.push((power_us, calls)),
+            }
+        }
+        powers
+    }
+}
+
+/// Latencies are kept to within a hundredth: each power of two is divided by 2^7.
+const LATENCY_GROUPING: u8 = 7;
+/// Latencies are kept up to 2^30 nanoseconds; what takes longer counts as that.
+const LATENCY_POWER_MAX: u8 = 30;
+const LATENCY_NS_MAX: u64 = (1 << LATENCY_POWER_MAX) - 1;
 
 /// The counting side: one event loop's own counters.
 ///
@@ -324,6 +397,12 @@ impl LoopMetrics {
         add(&command.calls, 1);
         add(&command.nanoseconds, nanoseconds);
         self.count(Counter::CommandsProcessed);
+        if self.line.tracks_latencies.load(Relaxed) {
+            let latencies = self.line.latencies[number].get_or_init(|| {
+                AtomicHistogram::new(LATENCY_GROUPING, LATENCY_POWER_MAX).expect("a test makes one")
+            });
+            latencies.increment(nanoseconds.min(LATENCY_NS_MAX)).expect("it is not above what is kept");
+        }
     }
 
     /// A command that was executed answered with an error; beside [`LoopMetrics::command_executed`].
@@ -350,6 +429,10 @@ struct Line {
     /// Counts up and down modulo 2^64.
     gauges: [AtomicU64; GAUGES],
     commands: Box<[Page]>,
+    /// By command: 24 KiB for each that was ever called here.
+    latencies: Box<[OnceLock<AtomicHistogram>]>,
+    /// Changed by `CONFIG SET` only.
+    tracks_latencies: AtomicBool,
 }
 
 impl Line {
@@ -358,6 +441,8 @@ impl Line {
             counters: Default::default(),
             gauges: Default::default(),
             commands: (0..commands.div_ceil(PAGE)).map(|_| Page::default()).collect(),
+            latencies: (0..commands).map(|_| OnceLock::new()).collect(),
+            tracks_latencies: AtomicBool::new(true),
         }
     }
 
@@ -468,6 +553,33 @@ mod tests {
         loops[0].command_executed(1, 7);
         assert_eq!(metrics.command(1), CommandTotals { calls: 1, nanoseconds: 7, ..Default::default() });
         assert_eq!(metrics.totals().commands_processed, 1);
+    }
+
+    #[test]
+    fn latencies_are_kept_call_by_call() {
+        let (metrics, loops) = Metrics::new(2, 2);
+        assert!(metrics.latencies(1).is_none());
+        for (end, nanoseconds) in loops.iter().zip([500, 3_000]) {
+            for _ in 0..50 {
+                end.command_executed(1, nanoseconds);
+            }
+        }
+        loops[0].command_executed(1, 40_000_000_000);
+        let latencies = metrics.latencies(1).unwrap();
+        assert_eq!(latencies.calls(), 101);
+        assert_eq!(latencies.powers_of_two(), [(1, 50), (4, 100), (1 << 20, 101)]);
+        for (percent, ns) in [(0.0, 500), (49.0, 500), (50.5, 3_000), (99.0, 3_000), (100.0, 1 << 30)] {
+            let found = latencies.percentile_ns(percent);
+            assert!(found.abs_diff(ns) * 100 <= ns, "{percent} %: {found}");
+        }
+        metrics.reset();
+        assert!(metrics.latencies(1).is_none());
+        metrics.track_latencies(false);
+        loops[1].command_executed(1, 7);
+        assert!(metrics.latencies(1).is_none());
+        metrics.track_latencies(true);
+        loops[1].command_executed(1, 7);
+        assert_eq!(metrics.latencies(1).unwrap().powers_of_two(), [(1, 1)]);
     }
 
     /// Every loop counts on its own thread while another reads and resets: nothing is lost, and no sum ever goes back.
