@@ -17,7 +17,7 @@
 //!  │        │           ├──────► resp::Reply
 //!  │        └───────────┴──────► aof::record (pure)
 //!  ├──► resp (bytes ↔ requests and replies)
-//!  └──► aof (writer, loader, storage), config, metrics            main ──► everything
+//!  └──► aof (writer, loader, storage), config, acl, metrics       main ──► everything
 //! ```
 //!
 //! | room | what lives there | never there |
@@ -29,6 +29,7 @@
 //! | [`aof`] | blocks and records (pure), the live log, recovery, the storage it all goes through | what commands mean |
 //! | [`net`] | event loops, connections, the tick | what commands mean |
 //! | [`config`] | the one table of options and what is made of it | files |
+//! | [`acl`] | users, their rules, what was refused | what commands there are |
 //! | [`session`], [`server`], [`metrics`] | what a connection, all connections, all loops share | |
 //! | [`error`], [`glob`], [`number`] | leaves that anybody may use | |
 //! | [`report`] | how events are printed | |
@@ -63,6 +64,7 @@
 //! [`engine::Engine::replay`], and cuts at most what nobody was ever told.
 #![forbid(unsafe_code)]
 
+pub mod acl;
 pub mod aof;
 pub mod command;
 pub mod config;

@@ -11,12 +11,15 @@ use std::thread;
 use std::time::Duration;
 
 use ahash::RandomState;
+use millstream::acl;
 use millstream::aof::{self, DirectoryId, DiskStorage, LogFailed, Policy, Storage};
 use millstream::command::table;
 use millstream::config::{CommandLine, Config, Settings};
 use millstream::engine::{Engine, Replay};
 use millstream::metrics::{LoopMetrics, Metrics};
-use millstream::net::{Clock, EventLoop, Listener, LogJournal, Mailbox, Shell, accept, listen, vitals};
+use millstream::net::{
+    AclFiles, Clock, EventLoop, Listener, LogJournal, Mailbox, Shell, accept, listen, vitals,
+};
 use millstream::report;
 use millstream::resp::OwnedArgs;
 use millstream::server::Server;
@@ -101,6 +104,8 @@ fn serve(settings: Settings, config_file: Option<&str>) -> Result<(), Failure> {
     let vitals = vitals(Arc::clone(&journal), &settings, loops, config_file, run_id);
     let server = Arc::new(Server::new(Config::new(settings), metrics));
     server.vitals.set(vitals);
+    server.users.set_outside(Box::new(AclFiles { directory: server.config.settings().dir.clone().into() }));
+    load_users(&server).map_err(Failure::start)?;
     let engine = Engine::new(server, Arc::clone(&journal) as _, databases, &hasher);
     let shell = Arc::new(Shell {
         engine,
@@ -130,6 +135,31 @@ fn serve(settings: Settings, config_file: Option<&str>) -> Result<(), Failure> {
         thread.join().map_err(|_| Failure::start("an event loop has panicked"))?;
     }
     finish(&shell)
+}
+
+/// Makes the users that the ACL file or the configuration describes.
+fn load_users(server: &Server) -> Result<(), String> {
+    let settings = server.config.settings();
+    let (path, all_channels) = (&*settings.aclfile, settings.acl_pubsub_default.allows());
+    let loaded = match (path.is_empty(), settings.users.0.is_empty()) {
+        (true, true) => return Ok(()),
+        (false, false) => {
+            return Err(
+                "users are in the ACL file or in the configuration, not in both: it would be easy to miss \
+                        who may do what"
+                    .to_owned(),
+            );
+        }
+        (true, false) => acl::load_lines(settings.users.0.iter().map(Vec::as_slice), table(), all_channels),
+        (false, true) => {
+            let outside = server.users.outside().expect("the shell is there");
+            let text = outside.read(path).map_err(|why| format!("cannot read the ACL file {path}: {why}"))?;
+            acl::load_text(path, &text, table(), all_channels)
+        }
+    };
+    let users = loaded.map_err(|why| String::from_utf8_lossy(&why).into_owned())?;
+    server.users.load(users, settings.requirepass.expose());
+    Ok(())
 }
 
 fn listeners(settings: &Settings) -> Result<Vec<Listener>, millstream::net::ListenError> {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
+use crate::acl::Users;
 use crate::config::Config;
 use crate::error::Error;
 use crate::metrics::Metrics;
@@ -24,6 +25,8 @@ pub struct Server {
     pub metrics: Arc<Metrics>,
     /// All connections.
     pub clients: Clients,
+    /// Who may do what.
+    pub users: Users,
     /// Whether the log is being replayed.
     pub loading: AtomicBool,
     /// Whether the disk has no room for what producers would add.
@@ -38,10 +41,12 @@ impl Server {
     /// A server that is about to load its data.
     #[must_use]
     pub fn new(config: Config, metrics: Arc<Metrics>) -> Server {
+        let users = Users::new(config.settings().requirepass.expose());
         Server {
             config,
             metrics,
             clients: Clients::default(),
+            users,
             loading: AtomicBool::new(true),
             disk_full: AtomicBool::new(false),
             active_expire: AtomicBool::new(true),

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU16, AtomicU64, O
 
 use parking_lot::{Mutex, RwLock};
 
+use crate::acl::Identity;
 use crate::resp::{OwnedArgs, Protocol};
 
 /// The state of a connection that commands read and change. Owned by the connection's loop.
@@ -18,6 +19,8 @@ pub struct Session {
     pub protocol: Protocol,
     /// Whether the connection may do more than authenticate.
     pub authenticated: bool,
+    /// As whom it does what it does.
+    pub identity: Identity,
     /// Which replies `CLIENT REPLY` lets through.
     pub replies: Replies,
     /// The transaction under way, between `MULTI` and `EXEC`.
@@ -67,6 +70,7 @@ impl Session {
             db: 0,
             protocol: Protocol::Resp2,
             authenticated,
+            identity: Identity::default(),
             replies: Replies::On,
             transaction: None,
             watch: None,

@@ -78,6 +78,9 @@ bitflags! {
         const WHOLE = 1 << 24;
         /// Runs at once inside `MULTI` instead of being queued. Not a flag of Redis.
         const IMMEDIATE = 1 << 25;
+        /// Reads or writes files: runs with no shard held, but for those of a transaction around it. Not a flag of
+        /// Redis.
+        const UNHELD = 1 << 29;
     }
 }
 
@@ -269,6 +272,18 @@ impl KeySpec {
             begin: Begin::Keyword(keyword, from),
             find: Find::Range { last: -1, step: 1, limit: 2 },
             access,
+        }
+    }
+
+    /// What a request does to these keys. Of `SET`, the one command whose options decide, it depends on `GET`.
+    #[must_use]
+    pub fn access_in(&self, request: Args<'_>) -> Access {
+        if !self.access.contains(Access::VARIABLE_FLAGS) {
+            return self.access;
+        }
+        match request.tail(3).iter().any(|option| option.eq_ignore_ascii_case(b"GET")) {
+            true => self.access.difference(Access::VARIABLE_FLAGS),
+            false => Access::OW.union(Access::UPDATE),
         }
     }
 

@@ -5,6 +5,7 @@
 //! shards, locks, the log's file or a clock. Everything else about it (arity, keys, flags, documentation) is
 //! data, in its entry at the foot of its family's file.
 
+mod acl;
 pub mod arguments;
 mod client;
 mod connection;
@@ -20,6 +21,7 @@ mod introspection;
 mod key;
 mod list;
 mod long_double;
+pub mod permission;
 mod server;
 mod stream;
 mod string;

@@ -32,7 +32,13 @@ fn config_get(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
 /// `CONFIG SET parameter value [parameter value ...]`
 fn config_set(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
     let pairs: Vec<&[u8]> = args.tail(2).iter().collect();
-    cx.server.config.set(&pairs).map_err(|error| Error::with(error.to_string()))?;
+    let set = cx.server.config.set_checked(&pairs, |old, new| {
+        if new.requirepass != old.requirepass {
+            cx.server.users.set_default_password(new.requirepass.expose());
+        }
+        Ok(())
+    });
+    set.map_err(|error| Error::with(error.to_string()))?;
     Ok(cx.reply.ok().into())
 }
 

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 
 use super::entry::{Begin, Command, Find, KeySpec};
 use super::{
-    client, connection, counter, database, expiry, info, introspection, key, list, server, stream, string,
-    transaction,
+    acl, client, connection, counter, database, expiry, info, introspection, key, list, server, stream,
+    string, transaction,
 };
 use crate::error::Error;
 use crate::resp::Args;
@@ -18,6 +18,7 @@ const FAMILIES: &[&[Command]] = &[
     introspection::COMMANDS,
     info::COMMANDS,
     server::COMMANDS,
+    acl::COMMANDS,
     transaction::COMMANDS,
     key::COMMANDS,
     expiry::COMMANDS,
@@ -91,6 +92,7 @@ impl Table {
                 table.rows[usize::from(number)].subcommands.push(subcommand);
             }
         }
+        assert!(table.rows.len() <= crate::acl::COMMANDS_MAX, "a user's commands are a set of so many bits");
         table
     }
 

@@ -16,6 +16,7 @@ mod limits;
 mod memory;
 mod options;
 mod shared;
+mod users;
 mod value;
 mod words;
 
@@ -27,8 +28,9 @@ pub use limits::{OutputLimit, OutputLimits};
 pub use memory::parse_memory;
 pub use options::{ConfigOption, Group, OPTIONS, Settings, When, option};
 pub use shared::{Config, ConfigError, View};
+pub use users::UserLines;
 pub use value::{
-    AppendFsync, DebugCommands, Fixed, Kind, LogFormat, LogLevel, MemoryOrPercent, OomScoreAdj,
-    ReplDisklessLoad, SanitizeDumpPayload, Secret, Supervised,
+    AclPubsubDefault, AppendFsync, DebugCommands, Fixed, Kind, LogFormat, LogLevel, MemoryOrPercent,
+    OomScoreAdj, ReplDisklessLoad, SanitizeDumpPayload, Secret, Supervised,
 };
 pub use words::{quote, split_words};

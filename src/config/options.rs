@@ -10,9 +10,10 @@
 use super::bind::Bind;
 use super::events::KeyspaceEvents;
 use super::limits::OutputLimits;
+use super::users::UserLines;
 use super::value::{
-    AppendFsync, DebugCommands, Fixed, Kind, LogFormat, LogLevel, MemoryOrPercent, OomScoreAdj,
-    ReplDisklessLoad, SanitizeDumpPayload, Secret, Setting, Supervised,
+    AclPubsubDefault, AppendFsync, DebugCommands, Fixed, Kind, LogFormat, LogLevel, MemoryOrPercent,
+    OomScoreAdj, ReplDisklessLoad, SanitizeDumpPayload, Secret, Setting, Supervised,
 };
 
 /// An entry of the table.
@@ -138,7 +139,10 @@ macro_rules! options {
         ///
         /// Printing it for debugging shows no secrets.
         #[derive(Clone, Debug, PartialEq)]
-        pub struct Settings {$($(
+        pub struct Settings {
+            /// Users, as `user` lines give them: name and rules.
+            pub users: UserLines,
+            $($(
             $(#[doc = $help])+
             pub $field: $type,
         )*)*}
@@ -160,7 +164,7 @@ macro_rules! options {
 
         impl Default for Settings {
             fn default() -> Self {
-                let mut settings = Self {$($($field: <$type>::default(),)*)*};
+                let mut settings = Self { users: UserLines::default(), $($($field: <$type>::default(),)*)*};
                 for option in OPTIONS {
                     option.assign(&mut settings, &[option.default]).expect("a test sets every option to its default");
                 }
@@ -195,6 +199,13 @@ options! {
         "requirepass" requirepass: Secret = "", Kind::Secret, AnyTime;
         /// Refuse other machines as long as the default user has no password.
         "protected-mode" protected_mode: bool = "yes", YES_NO, AnyTime;
+        /// File with the users, relative to `dir`: read at the start and by ACL LOAD, written by ACL SAVE; empty for none. Users can
+        /// be given in the configuration instead: `user NAME RULE...`.
+        "aclfile" aclfile: String = "", FILE, AtStart;
+        /// Greatest number of refusals that ACL LOG remembers.
+        "acllog-max-len" acllog_max_len: u64 = "128", LONG, AnyTime;
+        /// Whether new users may use all pub/sub channels or none.
+        "acl-pubsub-default" acl_pubsub_default: AclPubsubDefault = "resetchannels", AclPubsubDefault::KIND, AnyTime;
     }
     Durability {
         /// Directory of the data; created when missing.
@@ -387,8 +398,6 @@ options! {
             "50 99 99.9", Kind::Words { hint: "PERCENT..." }, AnyTime;
         /// No effect: there is no table of tracked keys.
         "tracking-table-max-keys" tracking_table_max_keys: u64 = "1000000", Kind::Unsigned, AnyTime;
-        /// No effect: refused accesses are not recorded.
-        "acllog-max-len" acllog_max_len: u64 = "128", LONG, AnyTime;
         /// No effect: there is no cluster; `yes` is refused.
         "cluster-enabled" cluster_enabled: Fixed = "no", Kind::Only {
             words: &["yes", "no"],

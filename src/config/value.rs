@@ -409,6 +409,14 @@ choices! {
         Nothing "nothing",
     }
 
+    /// What new users may do with channels.
+    AclPubsubDefault {
+        /// Nothing.
+        None "resetchannels",
+        /// Use all of them.
+        All "allchannels",
+    }
+
     /// What a line of the log looks like.
     LogFormat {
         /// `human` on a terminal, `json` elsewhere.
@@ -471,6 +479,13 @@ choices! {
         Yes "yes",
         /// For connections from the same machine.
         Local "local",
+    }
+}
+
+impl AclPubsubDefault {
+    /// Whether every channel is allowed.
+    pub fn allows(self) -> bool {
+        self == Self::All
     }
 }
 

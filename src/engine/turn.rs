@@ -10,6 +10,7 @@ use super::journal::Lsn;
 use super::shard::{Place, Shard, ShardSet};
 use super::waiter::{Ending, Queue, Waiter};
 use super::{Engine, Held, logged, shards_of};
+use crate::command::permission::permit;
 use crate::command::{Action, Condition, Context, Effects, Flags, Group, Outcome, Row, Wait, table};
 use crate::error::Error;
 use crate::keyspace::{Keys, SHARDS, Type, Value, shard_of};
@@ -232,6 +233,9 @@ impl<'e> Turn<'e> {
             reply.simple("QUEUED");
             return Ok(Executed::Replied);
         }
+        if row.command.flags.contains(Flags::UNHELD) {
+            self.release();
+        }
         self.hold(shards_of(row, args));
         let mark = self.effects.records.mark();
         self.expire_for(row, session.db, args);
@@ -274,27 +278,29 @@ impl<'e> Turn<'e> {
     }
 
     /// Finds the command and checks that it may run now.
-    fn admit(&mut self, session: &Session, args: Args<'_>) -> Result<&'static Row, Error> {
+    fn admit(&mut self, session: &mut Session, args: Args<'_>) -> Result<&'static Row, Error> {
         let row = match self.last {
             Some(row) if row.is_named_by(args) => row,
             _ => table().resolve(args)?,
         };
         self.last = Some(row);
         let flags = row.command.flags;
-        if !session.authenticated && !flags.contains(Flags::NO_AUTH) {
+        let server = &self.engine.server;
+        if !session.authenticated && !flags.contains(Flags::NO_AUTH) && !server.users.default_user().is_open()
+        {
             return Err(Error::NO_AUTH);
         }
-        let server = &self.engine.server;
+        session.client.last_command.store(row.number, Relaxed);
+        if flags.contains(Flags::NO_MULTI) && session.transaction.is_some() {
+            return Err(Error::new("ERR Command not allowed inside a transaction"));
+        }
+        permit(server, session, row, args, self.now_ms)?;
         if server.loading.load(Relaxed) && !flags.contains(Flags::LOADING) {
             return Err(Error::LOADING);
         }
         if flags.contains(Flags::DENYOOM) {
             server.may_grow()?;
         }
-        if flags.contains(Flags::NO_MULTI) && session.transaction.is_some() {
-            return Err(Error::new("ERR Command not allowed inside a transaction"));
-        }
-        session.client.last_command.store(row.number, Relaxed);
         Ok(row)
     }
 
@@ -436,6 +442,7 @@ impl<'e> Turn<'e> {
     fn park(&mut self, row: &'static Row, session: &Session, args: Args<'_>, wait: Wait) -> Arc<Waiter> {
         let waiter = Arc::new(Waiter {
             client: Arc::clone(&session.client),
+            identity: session.identity.clone(),
             timeout_ms: wait.timeout_ms,
             retry_at_ms: wait.retry_at_ms,
             ticket: self.engine.next_ticket(),
@@ -532,10 +539,16 @@ impl<'e> Turn<'e> {
         let mut session = Session::new(Arc::clone(&waiter.client), true);
         session.db = waiter.db;
         session.protocol = waiter.protocol;
+        session.identity = waiter.identity.clone();
         let mut reply = Reply::new(waiter.protocol);
         let mark = self.effects.records.mark();
         self.expire_for(waiter.row, waiter.db, waiter.request.as_args());
-        let outcome = self.run(waiter.row, &mut session, waiter.request.as_args(), &mut reply);
+        let request = waiter.request.as_args();
+        // Rules may have changed since it began to wait.
+        let outcome = match permit(&self.engine.server, &mut session, waiter.row, request, self.now_ms) {
+            Ok(()) => self.run(waiter.row, &mut session, request, &mut reply),
+            Err(error) => Err(error),
+        };
         self.collect_ready(mark);
         match outcome {
             Ok(Outcome::Block(wait)) => {

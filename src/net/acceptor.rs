@@ -68,12 +68,14 @@ async fn deal(event_loop: &EventLoop, accepted: io::Result<(Accepted, bool)>) {
     let shell = &event_loop.shell;
     event_loop.metrics.count(Counter::ConnectionsReceived);
     let settings = event_loop.settings();
-    if stranger && settings.protected_mode && !settings.requirepass.is_set() {
+    if stranger && settings.protected_mode && shell.engine.server.users.default_user().no_password {
         event_loop.metrics.count(Counter::ConnectionsRejected);
         refuse(
             accepted,
-            b"-DENIED Millstream is in protected mode: without a password it serves this machine only. \
-              Set requirepass, or protected-mode no if the network is safe.\r\n",
+            b"-DENIED Millstream is running in protected mode because protected mode is enabled and no password is \
+              set for the default user. In this mode connections are only accepted from the loopback interface. To \
+              let other computers connect, set a password for the default user (requirepass), or if the network is \
+              safe, turn it off: CONFIG SET protected-mode no from this machine, or start with --protected-mode no.\r\n",
         );
         return;
     }

@@ -15,6 +15,7 @@ use super::connection::Connection;
 use super::journal::LogJournal;
 use super::mailbox::{Mailbox, Message};
 use super::socket::{self, Accepted};
+use crate::acl::DEFAULT_USER;
 use crate::aof::{Commit, LogFailed, Policy};
 use crate::command::{Action, Effects};
 use crate::config::Settings;
@@ -290,7 +291,8 @@ impl EventLoop {
         let client = Arc::new(client);
         server.clients.insert(Arc::clone(&client));
         self.metrics.raise(Gauge::ConnectedClients);
-        let session = Session::new(client, !settings.requirepass.is_set());
+        let mut session = Session::new(client, server.users.default_user().is_open());
+        session.identity = server.users.identify(DEFAULT_USER).unwrap_or_default();
         let connection = Rc::new(Connection::new(sink, session));
         self.connections.borrow_mut().insert(id, Rc::clone(&connection));
         tokio::task::spawn_local(connection.run(source, Rc::clone(self)));

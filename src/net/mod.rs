@@ -7,6 +7,7 @@
 //! each other's mailboxes.
 
 mod acceptor;
+mod acl_file;
 mod clock;
 mod connection;
 mod event_loop;
@@ -18,6 +19,7 @@ mod socket;
 mod vitals;
 
 pub use acceptor::accept;
+pub use acl_file::AclFiles;
 pub use clock::Clock;
 pub use event_loop::{EventLoop, Shell};
 pub use journal::LogJournal;
