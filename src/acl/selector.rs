@@ -194,6 +194,7 @@ impl Selector {
                 [b'~', pattern @ ..] => {
                     self.add_keys(pattern, Touch { read: true, write: true })?;
                 }
+                [b'%', ..] if self.all_keys => return Err(RuleError::KeysAreAll),
                 [b'%', rest @ ..] => {
                     let (allows, pattern) = touch_and_pattern(rest).ok_or(RuleError::Syntax)?;
                     self.add_keys(pattern, allows)?;

@@ -42,7 +42,7 @@ fn list(cx: &mut Context<'_>, _: Args<'_>) -> Result<Outcome, Error> {
 
 /// `ACL GETUSER username`
 fn getuser(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
-    let Some(user) = cx.server.users.get(&args[2]) else { return Ok(cx.reply.null_array().into()) };
+    let Some(user) = cx.server.users.get(&args[2]) else { return Ok(cx.reply.null().into()) };
     let reply = &mut *cx.reply;
     reply.map(6);
     reply.bulk("flags");

@@ -12,6 +12,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod acl;
 mod comparison;
 mod draw;
 mod keys;
@@ -43,6 +44,8 @@ const STREAMS_AND_ALL: Mix = &[
     (5, |draw| transactions::step(draw, &[streams::step, lists::step, keys::step])),
 ];
 
+const USERS: Mix = &[(1, acl::step)];
+
 #[test]
 fn lists_strings_and_keys_over_resp2() {
     compare(LISTS_STRINGS_KEYS, Protocol::Resp2, 25_000, 20_250_101);
@@ -61,6 +64,16 @@ fn streams_and_groups_over_resp2() {
 #[test]
 fn streams_and_groups_over_resp3() {
     compare(STREAMS_AND_ALL, Protocol::Resp3, 100_000, 20_250_104);
+}
+
+#[test]
+fn users_over_resp2() {
+    compare(USERS, Protocol::Resp2, 40_000, 20_250_105);
+}
+
+#[test]
+fn users_over_resp3() {
+    compare(USERS, Protocol::Resp3, 40_000, 20_250_106);
 }
 
 /// A difference we mean to have, or that is the reference's own accident.
