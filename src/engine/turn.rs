@@ -312,7 +312,10 @@ impl<'e> Turn<'e> {
         args: Args<'_>,
         reply: &mut Reply,
     ) -> Result<Outcome, Error> {
-        let keys = view(&mut self.held, session.db);
+        let mut keys = view(&mut self.held, session.db);
+        if cfg!(debug_assertions) && !row.command.flags.contains(Flags::WHOLE) {
+            keys.only(row.command.touches(args).map(|(_, key, _)| key));
+        }
         let mut context = Context {
             now_ms: self.now_ms,
             random: next_random(&mut self.random),

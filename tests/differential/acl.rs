@@ -2,6 +2,7 @@
 //! tried by logging in.
 
 use crate::draw::{Command, Draw, Rule, Step};
+use crate::support::reply::Reply;
 
 const USERS: &[&str] = &["alice", "bob", "alice", "bob", "carol"];
 
@@ -38,7 +39,11 @@ pub(crate) fn step(draw: &mut Draw) -> Step {
 /// Nobody ever fails to log in: the reference answers nothing at all to that when replies are still on their way, as
 /// they are in a pipeline. Transcripts show what it says otherwise.
 fn as_user(draw: &mut Draw, user: &str) -> Step {
-    let mut step = vec![plain(&["ACL", "SETUSER", user, "on", ">secret"]), plain(&["AUTH", user, "secret"])];
+    let mut step = vec![
+        plain(&["ACL", "LOG", "RESET"]),
+        plain(&["ACL", "SETUSER", user, "on", ">secret"]),
+        plain(&["AUTH", user, "secret"]),
+    ];
     let in_transaction = draw.one_in(4);
     if in_transaction {
         step.push(plain(&["MULTI"]));
@@ -61,6 +66,7 @@ fn as_user(draw: &mut Draw, user: &str) -> Step {
     }
     step.push(plain(&["ACL", "WHOAMI"]));
     step.push(plain(&["AUTH", "default", "x"]));
+    step.push(Command { rule: Rule::After(refusals), ..plain(&["ACL", "LOG", "20"]) });
     step
 }
 
@@ -224,6 +230,17 @@ fn attempt(draw: &mut Draw) -> Vec<Vec<u8>> {
         &["APPEND", key, "x"],
         &["STRLEN", key],
     ]))
+}
+
+/// The log of refusals without its times, its numbers and what is said about the client.
+fn refusals(reply: &Reply) -> Reply {
+    let Reply::Array(entries) = reply else { return reply.clone() };
+    let told = |entry: &Reply| match entry {
+        Reply::Map(fields) => fields[..5].iter().map(|(_, value)| value.clone()).collect(),
+        Reply::Array(fields) => fields[..10].iter().skip(1).step_by(2).cloned().collect(),
+        other => vec![other.clone()],
+    };
+    Reply::Array(entries.iter().map(|entry| Reply::Array(told(entry))).collect())
 }
 
 fn words(words: &[&str]) -> Vec<Vec<u8>> {
