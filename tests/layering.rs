@@ -12,16 +12,30 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("resp", &[]),
     ("keyspace", &[]),
     ("metrics", &[]),
+    ("acl", &[]),
     ("config", &[]),
-    ("session", &["resp"]),
-    ("server", &["config", "metrics", "session"]),
-    ("command", &["keyspace", "resp", "session", "server", "config", "metrics", "aof::record"]),
+    ("session", &["acl", "resp"]),
+    ("server", &["acl", "config", "metrics", "session"]),
+    ("command", &["acl", "keyspace", "resp", "session", "server", "config", "metrics", "aof::record"]),
     (
         "engine",
-        &["command", "keyspace", "resp", "session", "server", "metrics", "aof::record", "aof::Records"],
+        &[
+            "acl",
+            "command",
+            "keyspace",
+            "resp",
+            "session",
+            "server",
+            "metrics",
+            "aof::record",
+            "aof::Records",
+        ],
     ),
     ("aof", &["config"]),
-    ("net", &["engine", "resp", "aof", "command", "keyspace", "session", "server", "config", "metrics"]),
+    (
+        "net",
+        &["acl", "engine", "resp", "aof", "command", "keyspace", "session", "server", "config", "metrics"],
+    ),
 ];
 
 const LEAVES: &[&str] = &["error", "glob", "number"];
@@ -33,6 +47,7 @@ const PURE: &[&str] = &[
     "src/command",
     "src/engine",
     "src/config",
+    "src/acl",
     "src/aof/record.rs",
     "src/aof/block.rs",
     "src/aof/manifest.rs",
