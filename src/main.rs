@@ -18,7 +18,7 @@ use millstream::config::{CommandLine, Config, Settings};
 use millstream::engine::{Engine, Replay};
 use millstream::metrics::{LoopMetrics, Metrics};
 use millstream::net::{
-    AclFiles, Clock, EventLoop, Listener, LogJournal, Mailbox, Shell, accept, listen, vitals,
+    AclFiles, Clock, EventLoop, Listener, LogJournal, Mailbox, Shell, Tls, accept, listen, vitals,
 };
 use millstream::report;
 use millstream::resp::OwnedArgs;
@@ -105,11 +105,16 @@ fn serve(settings: Settings, config_file: Option<&str>) -> Result<(), Failure> {
     let server = Arc::new(Server::new(Config::new(settings), metrics));
     server.vitals.set(vitals);
     server.users.set_outside(Box::new(AclFiles { directory: server.config.settings().dir.clone().into() }));
+    let tls = Arc::new(Tls::default());
+    tls.renew(&server.config.settings()).map_err(Failure::start)?;
+    let renewed = Arc::clone(&tls);
+    server.on_tls_change.set(move |settings| renewed.renew(settings));
     load_users(&server).map_err(Failure::start)?;
     let engine = Engine::new(server, Arc::clone(&journal) as _, databases, &hasher);
     let shell = Arc::new(Shell {
         engine,
         journal,
+        tls,
         mailboxes: (0..loops).map(|_| Mailbox::default()).collect(),
         connections: (0..loops).map(|_| 0.into()).collect(),
         stopping: false.into(),
@@ -166,7 +171,7 @@ fn listeners(settings: &Settings) -> Result<Vec<Listener>, millstream::net::List
     let unix = Path::new(&settings.unixsocket);
     let mode = Some(settings.unixsocketperm).filter(|mode| *mode != 0);
     let unix = (!settings.unixsocket.is_empty()).then_some((unix, mode));
-    listen(&settings.bind, settings.port, settings.tcp_backlog, unix)
+    listen(&settings.bind, settings.port, settings.tls_port, settings.tcp_backlog, unix)
 }
 
 fn announce(settings: &Settings, listeners: &[Listener], loops: usize) {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use crate::acl::Users;
-use crate::config::Config;
+use crate::config::{Config, Settings};
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::session::Clients;
@@ -33,6 +33,8 @@ pub struct Server {
     pub disk_full: AtomicBool,
     /// Whether keys are removed when their time has come though nobody asks for them (`DEBUG SET-ACTIVE-EXPIRE`).
     pub active_expire: AtomicBool,
+    /// What must be made again when settings about TLS change.
+    pub on_tls_change: OnTlsChange,
     /// What only the shell can see.
     pub vitals: VitalSigns,
 }
@@ -50,6 +52,7 @@ impl Server {
             loading: AtomicBool::new(true),
             disk_full: AtomicBool::new(false),
             active_expire: AtomicBool::new(true),
+            on_tls_change: OnTlsChange::default(),
             vitals: VitalSigns::default(),
         }
     }
@@ -63,6 +66,36 @@ impl Server {
             return Err(Error::DISK_FULL);
         }
         Ok(())
+    }
+}
+
+/// How commands have certificates read again. Set once, before the first command.
+#[derive(Default)]
+pub struct OnTlsChange(OnceLock<Box<Renew>>);
+
+type Renew = dyn Fn(&Settings) -> Result<(), String> + Send + Sync;
+
+impl OnTlsChange {
+    /// Says how.
+    ///
+    /// # Panics
+    /// If that has been said already.
+    pub fn set(&self, renew: impl Fn(&Settings) -> Result<(), String> + Send + Sync + 'static) {
+        assert!(self.0.set(Box::new(renew)).is_ok(), "there is one shell");
+    }
+
+    /// Has it done, if there is a shell.
+    ///
+    /// # Errors
+    /// Why these settings, or the files they name, will not do.
+    pub fn renew(&self, settings: &Settings) -> Result<(), String> {
+        self.0.get().map_or(Ok(()), |renew| renew(settings))
+    }
+}
+
+impl fmt::Debug for OnTlsChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("OnTlsChange").finish_non_exhaustive()
     }
 }
 

@@ -7,6 +7,7 @@ use super::entry::{Categories, Command, Flags, Group};
 use super::help::help;
 use super::info::start_s;
 use super::{Action, Context, Outcome};
+use crate::config::option;
 use crate::error::Error;
 use crate::number;
 use crate::resp::Args;
@@ -32,7 +33,12 @@ fn config_get(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
 /// `CONFIG SET parameter value [parameter value ...]`
 fn config_set(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
     let pairs: Vec<&[u8]> = args.tail(2).iter().collect();
+    let tls = pairs.iter().step_by(2).copied().find(|name| is_tls(name)).and_then(option_name);
     let set = cx.server.config.set_checked(&pairs, |old, new| {
+        // Even where no setting changes: the files may have.
+        if let Some(name) = tls {
+            cx.server.on_tls_change.renew(new).map_err(|why| (name, why))?;
+        }
         if new.requirepass != old.requirepass {
             cx.server.users.set_default_password(new.requirepass.expose());
         }
@@ -40,6 +46,14 @@ fn config_set(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
     });
     set.map_err(|error| Error::with(error.to_string()))?;
     Ok(cx.reply.ok().into())
+}
+
+fn is_tls(name: &[u8]) -> bool {
+    name.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"tls-"))
+}
+
+fn option_name(name: &[u8]) -> Option<&'static str> {
+    str::from_utf8(name).ok().and_then(option).map(|option| option.name)
 }
 
 /// `CONFIG RESETSTAT`

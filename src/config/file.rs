@@ -254,7 +254,7 @@ mod tests {
             "requirepass \"hunter2",
             "requirepas hunter2",
             "user a \"hunter2",
-            "user a \"hunter2\xff\"",
+            "user a \"hunter2\\xff\"",
             "requirepass \"hunter2\\xff\"",
         ] {
             assert!(!check(text).unwrap_err().contains("hunter2"), "{text}");

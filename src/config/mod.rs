@@ -31,6 +31,6 @@ pub use shared::{Config, ConfigError, View};
 pub use users::UserLines;
 pub use value::{
     AclPubsubDefault, AppendFsync, DebugCommands, Fixed, Kind, LogFormat, LogLevel, MemoryOrPercent,
-    OomScoreAdj, ReplDisklessLoad, SanitizeDumpPayload, Secret, Supervised,
+    OomScoreAdj, ReplDisklessLoad, SanitizeDumpPayload, Secret, Supervised, TlsAuthClients,
 };
 pub use words::{quote, split_words};

@@ -409,6 +409,16 @@ choices! {
         Nothing "nothing",
     }
 
+    /// Whether TLS clients show a certificate.
+    TlsAuthClients {
+        /// They must.
+        Yes "yes",
+        /// They are not asked.
+        No "no",
+        /// They may; a wrong one is refused.
+        Optional "optional",
+    }
+
     /// What new users may do with channels.
     AclPubsubDefault {
         /// Nothing.

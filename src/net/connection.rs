@@ -155,7 +155,7 @@ impl Connection {
                     Waited::Gone => return Ok(()),
                 },
                 Pause::Closes => {
-                    while !self.state.borrow().replies.is_empty() && !self.killed.get() {
+                    while !self.has_sent_all() && !self.killed.get() {
                         self.nudge.taken().await;
                     }
                     return Ok(());
@@ -386,9 +386,14 @@ impl Connection {
         state.waiter.is_none() && state.session.client.active_ms.load(Relaxed) < then_ms
     }
 
+    /// Whether it is a TLS connection from before then (milliseconds since the Unix epoch) that has no keys yet.
+    pub(super) fn is_handshaking_since(&self, then_ms: i64) -> bool {
+        self.socket.is_handshaking() && self.state.borrow().session.client.created_ms < then_ms
+    }
+
     /// Whether all its replies have left.
     pub(super) fn has_sent_all(&self) -> bool {
-        self.state.borrow().replies.is_empty()
+        self.state.borrow().replies.is_empty() && !self.socket.holds_back()
     }
 
     /// Ends the connection at once.
@@ -407,7 +412,7 @@ impl Connection {
         // Who waits for the client to take replies looks again after every piece.
         let is_waited_for = state.replies.len() > OUTPUT_HIGH;
         let mut written = 0;
-        while written < free {
+        while written < free || self.socket.holds_back() {
             match self.socket.try_write(&state.replies.as_bytes()[written..free]) {
                 Ok(0) => break,
                 Ok(sent) => written += sent,

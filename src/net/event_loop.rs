@@ -15,6 +15,7 @@ use super::connection::Connection;
 use super::journal::LogJournal;
 use super::mailbox::{Mailbox, Message};
 use super::socket::{self, Accepted};
+use super::tls::Tls;
 use crate::acl::DEFAULT_USER;
 use crate::aof::{Commit, LogFailed, Policy};
 use crate::command::{Action, Effects};
@@ -30,6 +31,8 @@ pub struct Shell {
     pub engine: Engine,
     /// Where it is kept.
     pub journal: Arc<LogJournal>,
+    /// How TLS connections are made.
+    pub tls: Arc<Tls>,
     /// How the loops reach each other; as many as there are loops.
     pub mailboxes: Arc<[Mailbox]>,
     /// Connections of each loop, those on their way to it included.
@@ -278,7 +281,7 @@ impl EventLoop {
         let settings = self.settings();
         let keepalive = Duration::from_secs(settings.tcp_keepalive.into());
         let Accepted { raw, address, local_address } = accepted;
-        let (source, sink) = match socket::register(raw, keepalive) {
+        let (source, sink) = match socket::register(raw, keepalive, &self.shell.tls) {
             Ok(halves) => halves,
             Err(error) => {
                 tracing::debug!(%error, address, "the connection was gone before it began");
@@ -325,6 +328,7 @@ impl EventLoop {
             ticks.tick().await;
             round = round.wrapping_add(1);
             if round.is_multiple_of(10) {
+                self.drop_handshakes();
                 self.drop_idle_connections();
             }
             let Some(log) = self.shell.journal.log() else { continue };
@@ -348,6 +352,20 @@ impl EventLoop {
                 if !self.unsent.borrow().is_empty() {
                     self.schedule_flush();
                 }
+            }
+        }
+    }
+
+    /// Ends connections that have not come to terms about their keys in good time.
+    fn drop_handshakes(&self) {
+        const HANDSHAKE_MS: i64 = 10_000;
+        if self.settings().tls_port == 0 {
+            return;
+        }
+        let deadline = self.clock.now_ms() - HANDSHAKE_MS;
+        for connection in self.connections.borrow().values() {
+            if connection.is_handshaking_since(deadline) {
+                connection.kill();
             }
         }
     }

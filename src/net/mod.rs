@@ -16,6 +16,7 @@ mod listen;
 mod mailbox;
 mod nudge;
 mod socket;
+mod tls;
 mod vitals;
 
 pub use acceptor::accept;
@@ -25,4 +26,5 @@ pub use event_loop::{EventLoop, Shell};
 pub use journal::LogJournal;
 pub use listen::{ListenError, Listener, listen};
 pub use mailbox::{Mailbox, Message};
+pub use tls::Tls;
 pub use vitals::vitals;
