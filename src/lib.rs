@@ -47,13 +47,15 @@
 //! 5. **Every reply has a gate**: the log position it depends on, a read's as well. It leaves when that position is
 //!    as safe as `appendfsync` asks.
 //! 6. **Every queue has a bound**, or a sentence at its definition says why its sender has one.
+//! 7. **No key is touched that nobody was asked about.** Permission is asked for the keys that the table finds in a
+//!    request, again whenever it runs again; in debug builds the view a command is given refuses any other key.
 //!
 //! # The life of one command
 //!
 //! A client sends `RPUSH jobs a`. The loop that owns the connection (`net::connection`) reads into its shared
 //! buffer; [`resp::RequestParser`] finds the request as ranges of it. [`engine::Turn::execute`] looks it up in the
-//! table, checks arity and admission, takes the shard of `jobs`, removes it first if its time has come, and calls
-//! the handler in `command::list`: take arguments, push, log the request, answer the length. The reply is encoded
+//! table, checks arity, admission and the user's permission, takes the shard of `jobs`, removes it first if its time
+//! has come, and calls the handler in `command::list`: take arguments, push, log the request, answer the length. The reply is encoded
 //! into the connection's buffer. The record names `jobs`, somebody waits for it: the first waiter's own `BLPOP` is
 //! run again in place, its record follows, its reply goes to its loop. [`engine::Turn::finish`] hands the records
 //! to the log's tail, lets the shard go and returns the block number they will be in.

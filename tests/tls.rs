@@ -166,6 +166,31 @@ fn clients_must_show_a_certificate_of_ours_that_is_valid() {
 }
 
 #[test]
+fn a_certificate_can_say_who_its_client_is() {
+    let stage = Stage::new(&["--tls-auth-clients-user", "CN"]);
+    for name in ["worker", "retired", "nobody"] {
+        stage.authority.issue(name, VALID);
+    }
+    let mut admin = stage.server.connect();
+    admin.run("ACL SETUSER worker on ~jobs* +@list +acl|whoami");
+    admin.run("ACL SETUSER retired off allkeys +@all");
+    let whoami = |name: &str| {
+        let mut stream = stage.connect(&stage.authority.client(Some((&stage.authority, name))));
+        stream.write_all(b"ACL WHOAMI\r\nGET s\r\nQUIT\r\n").expect("a request");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer
+    };
+    assert!(whoami("worker").starts_with("$6\r\nworker\r\n-NOPERM User worker has no permissions to run"));
+    assert!(whoami("nobody").starts_with("$7\r\ndefault\r\n$-1\r\n"));
+    admin.run("ACL SETUSER default resetpass >x");
+    for name in ["retired", "nobody"] {
+        assert!(whoami(name).starts_with("-NOAUTH Authentication required.\r\n"), "{name}");
+    }
+    assert!(whoami("worker").starts_with("$6\r\nworker\r\n"));
+}
+
+#[test]
 fn certificates_change_while_connections_stay() {
     let stage = Stage::new(&["--tls-auth-clients", "no"]);
     let before = stage.anonymous();

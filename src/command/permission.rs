@@ -152,7 +152,7 @@ pub(super) fn enter_refusal(
 }
 
 /// Makes the session that of a user.
-pub(super) fn log_in(session: &mut Session, identity: Identity) {
+pub fn log_in(session: &mut Session, identity: Identity) {
     session.client.names.lock().user = String::from_utf8_lossy(&identity.user().name).into_owned();
     session.identity = identity;
     session.authenticated = true;

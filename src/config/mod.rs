@@ -32,5 +32,6 @@ pub use users::UserLines;
 pub use value::{
     AclPubsubDefault, AppendFsync, DebugCommands, Fixed, Kind, LogFormat, LogLevel, MemoryOrPercent,
     OomScoreAdj, ReplDisklessLoad, SanitizeDumpPayload, Secret, Supervised, TlsAuthClients,
+    TlsAuthClientsUser,
 };
 pub use words::{quote, split_words};

@@ -14,6 +14,7 @@ use super::users::UserLines;
 use super::value::{
     AclPubsubDefault, AppendFsync, DebugCommands, Fixed, Kind, LogFormat, LogLevel, MemoryOrPercent,
     OomScoreAdj, ReplDisklessLoad, SanitizeDumpPayload, Secret, Setting, Supervised, TlsAuthClients,
+    TlsAuthClientsUser,
 };
 
 /// An entry of the table.
@@ -226,6 +227,8 @@ options! {
         "tls-ca-cert-dir" tls_ca_cert_dir: String = "", Kind::Text { hint: "DIRECTORY" }, AnyTime;
         /// Whether TLS clients must show a certificate, may, or are not asked for one.
         "tls-auth-clients" tls_auth_clients: TlsAuthClients = "yes", TlsAuthClients::KIND, AnyTime;
+        /// With `CN`, a TLS client begins as the user that its certificate's common name names, if there is such a user and it is on.
+        "tls-auth-clients-user" tls_auth_clients_user: TlsAuthClientsUser = "off", TlsAuthClientsUser::KIND, AnyTime;
         /// Versions to offer, out of TLSv1.2 and TLSv1.3; empty for both.
         "tls-protocols" tls_protocols: String = "", Kind::Text { hint: "VERSIONS" }, AnyTime;
         /// Cipher suites to offer with TLSv1.2, by OpenSSL's names, with `:` in between; empty for all there are.
@@ -604,6 +607,9 @@ mod tests {
             }
         }
         // Newer than 8.2.3, except for `threads` and `log-format`, which are our own.
-        assert_eq!(ours_only, ["stream-idmp-duration", "stream-idmp-maxsize", "threads", "log-format"]);
+        assert_eq!(
+            ours_only,
+            ["tls-auth-clients-user", "stream-idmp-duration", "stream-idmp-maxsize", "threads", "log-format"]
+        );
     }
 }

@@ -419,6 +419,14 @@ choices! {
         Optional "optional",
     }
 
+    /// As whom a TLS client begins that shows a certificate.
+    TlsAuthClientsUser {
+        /// As the default user, like everybody.
+        Off "off",
+        /// As the user that the certificate's common name names.
+        CommonName "CN",
+    }
+
     /// What new users may do with channels.
     AclPubsubDefault {
         /// Nothing.

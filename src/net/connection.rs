@@ -181,6 +181,9 @@ impl Connection {
         }
         let bytes = &scratch[..read];
         let mut state = self.state.borrow_mut();
+        if let Some(name) = source.take_peer_name() {
+            event_loop.log_in_by_certificate(&mut state.session, &name);
+        }
         count(&state.session.client.bytes_in, read);
         event_loop.metrics.add(Counter::NetInputBytes, read as u64);
         event_loop.metrics.count(Counter::ReadsProcessed);

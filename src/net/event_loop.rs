@@ -18,8 +18,9 @@ use super::socket::{self, Accepted};
 use super::tls::Tls;
 use crate::acl::DEFAULT_USER;
 use crate::aof::{Commit, LogFailed, Policy};
+use crate::command::permission::log_in;
 use crate::command::{Action, Effects};
-use crate::config::Settings;
+use crate::config::{Settings, TlsAuthClientsUser};
 use crate::engine::{Engine, Lsn, Turn, Wake, Woken};
 use crate::metrics::{Gauge, LoopMetrics};
 use crate::session::{Client, Session};
@@ -299,6 +300,20 @@ impl EventLoop {
         let connection = Rc::new(Connection::new(sink, session));
         self.connections.borrow_mut().insert(id, Rc::clone(&connection));
         tokio::task::spawn_local(connection.run(source, Rc::clone(self)));
+    }
+
+    /// Makes a session that of the user whom a verified certificate names, if the settings say so and there is one.
+    pub(super) fn log_in_by_certificate(&self, session: &mut Session, name: &str) {
+        if self.settings().tls_auth_clients_user == TlsAuthClientsUser::Off {
+            return;
+        }
+        let found = self.shell.engine.server.users.identify(name.as_bytes());
+        match found.filter(|identity| identity.user().enabled) {
+            Some(identity) => log_in(session, identity),
+            None => {
+                tracing::debug!(client = session.client.id, "the certificate names nobody who may log in");
+            }
+        }
     }
 
     /// Tells a waiting client something.

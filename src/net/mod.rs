@@ -8,6 +8,7 @@
 
 mod acceptor;
 mod acl_file;
+mod certificate;
 mod clock;
 mod connection;
 mod event_loop;

@@ -53,7 +53,7 @@ pub(super) fn register(raw: Raw, keepalive: Duration, tls: &Tls) -> io::Result<(
         Raw::Tls(stream) => {
             let (socket, write) = register_tcp(stream, keepalive)?;
             let session = TlsSession::new(write, tls.accept()?);
-            let reader = TlsReader { socket, session: Rc::clone(&session), ended: false };
+            let reader = TlsReader { socket, session: Rc::clone(&session), ended: false, asked: false };
             Ok((ReadHalf::Tls(reader), WriteHalf::Tls(session)))
         }
         Raw::Unix(stream) => {
@@ -79,6 +79,14 @@ fn register_tcp(
 }
 
 impl ReadHalf {
+    /// Whom the peer's certificate names; asked for once, when something has been read.
+    pub(super) fn take_peer_name(&mut self) -> Option<String> {
+        match self {
+            ReadHalf::Tls(reader) => reader.take_peer_name(),
+            ReadHalf::Tcp(_) | ReadHalf::Unix(_) => None,
+        }
+    }
+
     /// Reads what there is into `buffer` and returns how many bytes; zero at the end. A read that does not fill
     /// the buffer has emptied the socket: tokio notes that, which saves the second call that would find nothing.
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {

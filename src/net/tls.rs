@@ -22,6 +22,7 @@ use rustls::{RootCertStore, ServerConfig, ServerConnection, SupportedProtocolVer
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::tcp;
 
+use super::certificate::common_name;
 use crate::config::{Settings, TlsAuthClients};
 
 /// How new TLS connections are made. Taken for reading when one is accepted, for writing when certificates change.
@@ -65,6 +66,13 @@ impl TlsSession {
     /// Whether the two sides have not agreed on keys yet.
     pub(super) fn is_handshaking(&self) -> bool {
         self.protocol.borrow().is_handshaking()
+    }
+
+    /// Whom the peer's certificate names, if it has shown one.
+    fn peer_name(&self) -> Option<String> {
+        let protocol = self.protocol.borrow();
+        let certificate = protocol.peer_certificates()?.first()?;
+        common_name(certificate).map(str::to_owned)
     }
 
     /// Whether bytes that were taken have not been handed to the socket.
@@ -148,9 +156,16 @@ pub(super) struct TlsReader {
     pub(super) session: Rc<TlsSession>,
     /// The peer has said that nothing more will come.
     pub(super) ended: bool,
+    /// Whether it has been asked whom the peer's certificate names.
+    pub(super) asked: bool,
 }
 
 impl TlsReader {
+    /// Whom the peer's certificate names; asked for once, when something has been read.
+    pub(super) fn take_peer_name(&mut self) -> Option<String> {
+        if std::mem::replace(&mut self.asked, true) { None } else { self.session.peer_name() }
+    }
+
     /// As [`ReadHalf::poll_read`](super::socket::ReadHalf::poll_read). `plain` must have room for [`SEALED`] bytes
     /// and a record besides.
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, plain: &mut [u8]) -> Poll<io::Result<usize>> {
@@ -387,9 +402,11 @@ mod tests {
     #[test]
     fn versions_and_suites_are_chosen_or_refused() {
         let count = |ciphers: &str, suites: &str| {
-            let mut settings = Settings::default();
-            settings.tls_ciphers = ciphers.to_owned();
-            settings.tls_ciphersuites = suites.to_owned();
+            let settings = Settings {
+                tls_ciphers: ciphers.to_owned(),
+                tls_ciphersuites: suites.to_owned(),
+                ..Settings::default()
+            };
             provider(&settings).map(|provider| provider.cipher_suites.len())
         };
         assert_eq!(count("", ""), Ok(9));
