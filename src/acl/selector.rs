@@ -262,6 +262,11 @@ impl Selector {
         self.all_keys || self.keys.iter().any(allows)
     }
 
+    pub(super) fn may_read_every_key(&self, request: Request<'_>) -> bool {
+        let is_every_key = |pattern: &KeyPattern| pattern.allows.read && *pattern.text == *b"*";
+        self.may_run(request) && (self.all_keys || self.keys.iter().any(is_every_key))
+    }
+
     /// Whether a channel may be used. Who subscribes to a pattern must be allowed just that pattern: whether
     /// one pattern lies within another is not asked.
     #[must_use]

@@ -183,6 +183,13 @@ impl User {
         self.selectors.iter().any(|selector| selector.may_use_channel(channel, is_pattern))
     }
 
+    /// Whether it may run a command on whatever keys it reads: for commands like `SORT … BY`, whose keys follow from
+    /// the data and stand in no request.
+    #[must_use]
+    pub fn may_read_every_key(&self, request: Request<'_>) -> bool {
+        self.selectors.iter().any(|selector| selector.may_read_every_key(request))
+    }
+
     /// Its flags, as `ACL GETUSER` shows them.
     pub fn flags(&self) -> impl Iterator<Item = &'static str> {
         let sanitizes = if self.sanitizes_payload { "sanitize-payload" } else { "skip-sanitize-payload" };

@@ -88,13 +88,23 @@ fn check(
 /// # Errors
 /// What is not allowed.
 pub fn may_run(user: &User, row: &Row, args: Args<'_>) -> Result<(), Denial> {
-    let command = row.command;
-    let request = Request {
+    user.check(request(row, args), || row.command.touches(args), || row.command.channels(args))
+}
+
+/// Whether the session's user may run a request on whatever keys it comes to read: for commands like `SORT … BY`, whose
+/// keys follow from the data, so that permission for them cannot be asked beforehand.
+#[must_use]
+pub fn may_read_every_key(server: &Server, identity: &mut Identity, row: &Row, args: Args<'_>) -> bool {
+    identity.may_do_everything(&server.users)
+        || identity.renew(&server.users).is_some_and(|user| user.may_read_every_key(request(row, args)))
+}
+
+fn request<'a>(row: &Row, args: Args<'a>) -> Request<'a> {
+    Request {
         number: row.number,
-        free: command.flags.contains(Flags::NO_AUTH),
-        first_arg: args.get(if command.full_name.is_empty() { 1 } else { 2 }),
-    };
-    user.check(request, || command.touches(args), || command.channels(args))
+        free: row.command.flags.contains(Flags::NO_AUTH),
+        first_arg: args.get(if row.command.full_name.is_empty() { 1 } else { 2 }),
+    }
 }
 
 /// Whether the session's user may use a channel: publish to it or subscribe to it; one that is a pattern
@@ -220,4 +230,74 @@ impl Catalog for Table {
 /// The table, as rules ask it.
 pub(super) fn catalog() -> &'static Table {
     table()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resp::OwnedArgs;
+
+    fn user(rules: &str) -> User {
+        let mut user = User::new(1, b"u", false);
+        for rule in rules.split(';') {
+            user.apply(rule.as_bytes(), catalog(), false).expect("a rule");
+        }
+        user
+    }
+
+    #[test]
+    fn every_key_is_a_pattern_of_its_own() {
+        let request: OwnedArgs = ["GET", "k"].iter().collect();
+        let row = table().get(b"get").expect("GET is there");
+        for (rules, expected) in [
+            ("+get;allkeys", true),
+            ("+get;%R~*", true),
+            ("+get;%W~*", false),
+            ("+get;~k*;~?*", false),
+            ("allkeys", false),
+            ("+set;allkeys", false),
+            ("+get;~k;(allkeys +@write)", false),
+            ("+get;~k;(allkeys +@read)", true),
+            ("allkeys;+get|k", true),
+        ] {
+            let may = user(rules).may_read_every_key(super::request(row, request.as_args()));
+            assert_eq!(may, expected, "{rules}");
+        }
+    }
+
+    #[test]
+    fn channels_are_matched_and_patterns_must_be_the_same() {
+        let user = user("&news.*;(&jobs)");
+        for (channel, is_pattern, expected) in [
+            ("news.1", false, true),
+            ("news", false, false),
+            ("jobs", false, true),
+            ("jobs.1", false, false),
+            ("news.*", true, true),
+            ("news.1*", true, false),
+            ("*", true, false),
+            ("jobs", true, true),
+        ] {
+            assert_eq!(user.may_use_channel(channel.as_bytes(), is_pattern), expected, "{channel}");
+        }
+        let everything = User::default_user();
+        assert!(everything.may_use_channel(b"any", false) && everything.may_use_channel(b"*", true));
+    }
+
+    #[test]
+    fn a_set_reads_only_if_it_gets() {
+        let touch = |line: &str| {
+            let request: OwnedArgs = line.split(' ').collect();
+            let row = table().resolve(request.as_args()).expect("a command");
+            let touches = row.command.touches(request.as_args());
+            touches.map(|(at, _, touch)| (at, touch.read, touch.write)).collect::<Vec<_>>()
+        };
+        assert_eq!(touch("SET k v"), [(1, false, true)]);
+        assert_eq!(touch("SET k get"), [(1, false, true)]);
+        assert_eq!(touch("SET k v NX GET"), [(1, true, true)]);
+        assert_eq!(touch("EXISTS a b"), [(1, false, false), (2, false, false)]);
+        assert_eq!(touch("COPY a b"), [(1, true, false), (2, false, true)]);
+        assert_eq!(touch("BLMOVE a b LEFT LEFT 0"), [(1, true, true), (2, false, true)]);
+        assert_eq!(touch("XREAD STREAMS a b 0 0"), [(2, true, false), (3, true, false)]);
+    }
 }
