@@ -17,7 +17,7 @@
 //!  │        │           ├──────► pubsub ──► resp::Reply
 //!  │        └───────────┴──────► aof::record (pure)
 //!  ├──► resp (bytes ↔ requests and replies)
-//!  └──► aof (writer, loader, rewrite, storage), config, metrics     main ──► everything
+//!  └──► aof (writer, loader, rewrite, storage), config, acl, metrics     main ──► everything
 //! ```
 //!
 //! | room | what lives there | never there |
@@ -30,6 +30,7 @@
 //! | [`aof`] | blocks and records (pure), the live log, its base, recovery, the storage it all goes through | what commands mean |
 //! | [`net`] | event loops, connections, the tick | what commands mean |
 //! | [`config`] | the one table of options and what is made of it | files |
+//! | [`acl`] | users, their rules, what was refused | what commands there are |
 //! | [`session`], [`server`], [`metrics`] | what a connection, all connections, all loops share | |
 //! | [`error`], [`glob`], [`number`] | leaves that anybody may use | |
 //! | [`tool`] | `millstream aof`: check, salvage, cat, import | sockets |
@@ -50,13 +51,15 @@
 //!    A published message has one too, and is posted before its publisher lets the shards go: so a key's events are
 //!    heard in the order in which they happened, and none that a crash could take back.
 //! 6. **Every queue has a bound**, or a sentence at its definition says why its sender has one.
+//! 7. **No key is touched that nobody was asked about.** Permission is asked for the keys that the table finds in a
+//!    request, again whenever it runs again; in debug builds the view a command is given refuses any other key.
 //!
 //! # The life of one command
 //!
 //! A client sends `RPUSH jobs a`. The loop that owns the connection (`net::connection`) reads into its shared
 //! buffer; [`resp::RequestParser`] finds the request as ranges of it. [`engine::Turn::execute`] looks it up in the
-//! table, checks arity and admission, takes the shard of `jobs`, removes it first if its time has come, and calls
-//! the handler in `command::list`: take arguments, push, log the request, answer the length. The reply is encoded
+//! table, checks arity, admission and the user's permission, takes the shard of `jobs`, removes it first if its time
+//! has come, and calls the handler in `command::list`: take arguments, push, log the request, answer the length. The reply is encoded
 //! into the connection's buffer. The record names `jobs`, somebody waits for it: the first waiter's own `BLPOP` is
 //! run again in place, its record follows, its reply goes to its loop. [`engine::Turn::finish`] hands the records
 //! to the log's tail, lets the shard go and returns the block number they will be in.
@@ -71,6 +74,7 @@
 //! time; [`command::recreate`] says each in commands, and [`aof::Base`] puts them in the place of the older files.
 #![forbid(unsafe_code)]
 
+pub mod acl;
 pub mod aof;
 pub mod command;
 pub mod config;

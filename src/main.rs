@@ -12,13 +12,15 @@ use std::thread;
 use std::time::Duration;
 
 use ahash::RandomState;
+use millstream::acl;
 use millstream::aof::{self, DirectoryId, DiskStorage, LogFailed, Policy, Storage};
 use millstream::command::table;
 use millstream::config::{self, AofCommand, CommandLine, Config, Settings};
 use millstream::engine::{Engine, Replay};
 use millstream::metrics::{LoopMetrics, Metrics};
 use millstream::net::{
-    Bell, Clock, EventLoop, Listener, LogJournal, Mailbox, Shell, accept, listen, positions, tend_log, vitals,
+    AclFiles, Bell, Clock, EventLoop, Listener, LogJournal, Mailbox, Shell, Tls, accept, listen, positions,
+    tend_log, vitals,
 };
 use millstream::report;
 use millstream::resp::OwnedArgs;
@@ -132,10 +134,17 @@ fn serve(settings: Settings, config_file: Option<&Path>) -> Result<(), Failure> 
     if let Some(file) = config_file {
         server.config_file.set(millstream::net::config_file(PathBuf::from(file)));
     }
+    server.users.set_outside(Box::new(AclFiles { directory: server.config.settings().dir.clone().into() }));
+    let tls = Arc::new(Tls::default());
+    tls.renew(&server.config.settings()).map_err(Failure::start)?;
+    let renewed = Arc::clone(&tls);
+    server.on_tls_change.set(move |settings| renewed.renew(settings));
+    load_users(&server).map_err(Failure::start)?;
     let engine = Engine::new(server, Arc::clone(&journal) as _, databases, &hasher);
     let shell = Arc::new(Shell {
         engine,
         journal,
+        tls,
         mailboxes: (0..loops).map(|_| Mailbox::default()).collect(),
         connections: (0..loops).map(|_| 0.into()).collect(),
         syncer: Bell::default(),
@@ -174,11 +183,36 @@ fn serve(settings: Settings, config_file: Option<&Path>) -> Result<(), Failure> 
     finish(&shell)
 }
 
+/// Makes the users that the ACL file or the configuration describes.
+fn load_users(server: &Server) -> Result<(), String> {
+    let settings = server.config.settings();
+    let (path, all_channels) = (&*settings.aclfile, settings.acl_pubsub_default.allows());
+    let loaded = match (path.is_empty(), settings.users.0.is_empty()) {
+        (true, true) => return Ok(()),
+        (false, false) => {
+            return Err(
+                "users are in the ACL file or in the configuration, not in both: it would be easy to miss \
+                        who may do what"
+                    .to_owned(),
+            );
+        }
+        (true, false) => acl::load_lines(settings.users.0.iter().map(Vec::as_slice), table(), all_channels),
+        (false, true) => {
+            let outside = server.users.outside().expect("the shell is there");
+            let text = outside.read(path).map_err(|why| format!("cannot read the ACL file {path}: {why}"))?;
+            acl::load_text(path, &text, table(), all_channels)
+        }
+    };
+    let users = loaded.map_err(|why| String::from_utf8_lossy(&why).into_owned())?;
+    server.users.load(users, settings.requirepass.expose());
+    Ok(())
+}
+
 fn listeners(settings: &Settings) -> Result<Vec<Listener>, millstream::net::ListenError> {
     let unix = Path::new(&settings.unixsocket);
     let mode = Some(settings.unixsocketperm).filter(|mode| *mode != 0);
     let unix = (!settings.unixsocket.is_empty()).then_some((unix, mode));
-    listen(&settings.bind, settings.port, settings.tcp_backlog, unix)
+    listen(&settings.bind, settings.port, settings.tls_port, settings.tcp_backlog, unix)
 }
 
 fn announce(settings: &Settings, listeners: &[Listener], loops: usize) {

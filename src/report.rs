@@ -2,6 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, IsTerminal};
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::OnceLock;
 
 use tracing_subscriber::EnvFilter;
@@ -22,7 +23,7 @@ pub fn start(settings: &Settings) -> io::Result<()> {
     let writer = if settings.logfile.is_empty() {
         BoxMakeWriter::new(io::stdout)
     } else {
-        let file = OpenOptions::new().create(true).append(true).open(&settings.logfile)?;
+        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&settings.logfile)?;
         BoxMakeWriter::new(std::sync::Mutex::new(file))
     };
     let json = match settings.log_format {

@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
+use crate::acl::Users;
 use crate::config::{Config, KeyspaceEvents, Settings};
 use crate::error::Error;
 use crate::metrics::Metrics;
@@ -48,6 +49,8 @@ pub struct Server {
     pub monitors: Monitors,
     /// Measures how long commands take.
     pub stopwatch: Stopwatch,
+    /// Who may do what.
+    pub users: Users,
     /// Whether the log is being replayed.
     pub loading: AtomicBool,
     /// Whether the disk has no room for what producers would add.
@@ -60,6 +63,8 @@ pub struct Server {
     pub active_expire: AtomicBool,
     /// Whether the log is being rewritten, and how that went.
     pub rewriting: Rewriting,
+    /// What must be made again when settings about TLS change.
+    pub on_tls_change: OnTlsChange,
     /// What only the shell can see.
     pub vitals: Asked<Vitals>,
     /// How far the log is.
@@ -73,6 +78,7 @@ impl Server {
     #[must_use]
     pub fn new(config: Config, metrics: Arc<Metrics>) -> Server {
         let pubsub = PubSub::new(metrics.loops());
+        let users = Users::new(config.settings().requirepass.expose());
         let server = Server {
             config,
             metrics,
@@ -82,6 +88,7 @@ impl Server {
             clients: Clients::default(),
             monitors: Monitors::default(),
             stopwatch: Stopwatch::default(),
+            users,
             loading: AtomicBool::new(true),
             disk_full: AtomicBool::new(false),
             memory_full: AtomicBool::new(false),
@@ -91,6 +98,7 @@ impl Server {
             vitals: Asked::default(),
             positions: Asked::default(),
             config_file: ConfigFile::default(),
+            on_tls_change: OnTlsChange::default(),
         };
         server.follow_settings();
         server
@@ -157,6 +165,36 @@ impl Stopwatch {
     #[must_use]
     pub fn reading(&self) -> fn() -> u64 {
         self.0.get().copied().unwrap_or(|| 0)
+    }
+}
+
+/// How commands have certificates read again. Set once, before the first command.
+#[derive(Default)]
+pub struct OnTlsChange(OnceLock<Box<Renew>>);
+
+type Renew = dyn Fn(&Settings) -> Result<(), String> + Send + Sync;
+
+impl OnTlsChange {
+    /// Says how.
+    ///
+    /// # Panics
+    /// If that has been said already.
+    pub fn set(&self, renew: impl Fn(&Settings) -> Result<(), String> + Send + Sync + 'static) {
+        assert!(self.0.set(Box::new(renew)).is_ok(), "there is one shell");
+    }
+
+    /// Has it done, if there is a shell.
+    ///
+    /// # Errors
+    /// Why these settings, or the files they name, will not do.
+    pub fn renew(&self, settings: &Settings) -> Result<(), String> {
+        self.0.get().map_or(Ok(()), |renew| renew(settings))
+    }
+}
+
+impl fmt::Debug for OnTlsChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("OnTlsChange").finish_non_exhaustive()
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{
 
 use parking_lot::{Mutex, RwLock};
 
+use crate::acl::Identity;
 use crate::pubsub::{Listener, Scope, Subscriptions};
 use crate::resp::{OwnedArgs, Protocol};
 
@@ -21,6 +22,8 @@ pub struct Session {
     pub protocol: Protocol,
     /// Whether the connection may do more than authenticate.
     pub authenticated: bool,
+    /// As whom it does what it does.
+    pub identity: Identity,
     /// Which replies `CLIENT REPLY` lets through.
     pub replies: Replies,
     /// The transaction under way, between `MULTI` and `EXEC`.
@@ -76,6 +79,7 @@ impl Session {
             db: 0,
             protocol: Protocol::Resp2,
             authenticated,
+            identity: Identity::default(),
             replies: Replies::On,
             transaction: None,
             watch: None,

@@ -12,14 +12,19 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("resp", &[]),
     ("keyspace", &[]),
     ("metrics", &[]),
+    ("acl", &[]),
     ("config", &[]),
     ("pubsub", &["resp"]),
-    ("session", &["resp", "pubsub"]),
-    ("server", &["config", "metrics", "pubsub", "session"]),
-    ("command", &["keyspace", "resp", "pubsub", "session", "server", "config", "metrics", "aof::record"]),
+    ("session", &["acl", "resp", "pubsub"]),
+    ("server", &["acl", "config", "metrics", "pubsub", "session"]),
+    (
+        "command",
+        &["acl", "keyspace", "resp", "pubsub", "session", "server", "config", "metrics", "aof::record"],
+    ),
     (
         "engine",
         &[
+            "acl",
             "command",
             "config::KeyspaceEvents",
             "keyspace",
@@ -35,7 +40,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "net",
         &[
-            "engine", "resp", "aof", "command", "keyspace", "pubsub", "session", "server", "config",
+            "acl", "engine", "resp", "aof", "command", "keyspace", "pubsub", "session", "server", "config",
             "metrics", "report",
         ],
     ),
@@ -52,6 +57,7 @@ const PURE: &[&str] = &[
     "src/engine",
     "src/pubsub",
     "src/config",
+    "src/acl",
     "src/aof/record.rs",
     "src/aof/block.rs",
     "src/aof/manifest.rs",

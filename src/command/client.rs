@@ -6,10 +6,11 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::arguments::{self, is};
-use super::connection::{DEFAULT_USER, one_word, set_name};
+use super::connection::{one_word, set_name};
 use super::entry::{Command, Flags, Group};
 use super::help::help;
 use super::{Action, Context, Outcome, table};
+use crate::acl::Users;
 use crate::error::Error;
 use crate::number;
 use crate::pubsub::Scope;
@@ -95,7 +96,7 @@ fn list(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
 
 /// Adds a client's line. What a client here does not have, Redis' buffers of several kinds and a descriptor, is
 /// shown as none.
-fn describe(client: &Client, now_ms: i64, text: &mut String) {
+pub(super) fn describe(client: &Client, now_ms: i64, text: &mut String) {
     let seconds_since = |at_ms: i64| now_ms.saturating_sub(at_ms).max(0) / 1000;
     let number = client.last_command.load(Relaxed);
     let command = match number {
@@ -196,7 +197,7 @@ fn kill(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
     let filter = if is_old_form {
         Filter { address: args.get(2), skip_me: false, ..Filter::default() }
     } else {
-        Filter::parse(args.tail(2))?
+        Filter::parse(args.tail(2), &cx.server.users)?
     };
     let me = cx.session.client.id;
     let clients = cx.server.clients.all();
@@ -234,7 +235,7 @@ struct Filter<'a> {
 }
 
 impl<'a> Filter<'a> {
-    fn parse(options: Args<'a>) -> Result<Filter<'a>, Error> {
+    fn parse(options: Args<'a>, users: &Users) -> Result<Filter<'a>, Error> {
         let mut filter = Filter { skip_me: true, ..Filter::default() };
         let mut options = options.iter();
         while let Some(option) = options.next() {
@@ -257,7 +258,7 @@ impl<'a> Filter<'a> {
             } else if is(option, "LADDR") {
                 filter.local_address = Some(value);
             } else if is(option, "USER") {
-                if value != DEFAULT_USER {
+                if users.get(value).is_none() {
                     return Err(quoting("ERR No such user '", value));
                 }
                 filter.user = Some(value);
@@ -273,7 +274,7 @@ impl<'a> Filter<'a> {
     fn passes(&self, client: &Client, now_ms: i64) -> bool {
         self.id.is_none_or(|id| client.id == id)
             && self.kind.is_none_or(|kind| ClientType::of(client) == kind)
-            && self.user.is_none_or(|user| client.names.lock().user.as_bytes() == user)
+            && self.user.is_none_or(|user| client.names.lock().user == String::from_utf8_lossy(user))
             && self.address.is_none_or(|address| client.address.as_bytes() == address)
             && self.local_address.is_none_or(|address| client.local_address.as_bytes() == address)
             && self.age_min_s.is_none_or(|age| now_ms.saturating_sub(client.created_ms) / 1000 >= age)

@@ -4,7 +4,9 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::arguments::{self, is};
 use super::entry::{Command, Flags, Group};
+use super::permission::{enter_refusal, log_in, log_out};
 use super::{Action, Context, Outcome};
+use crate::acl::{DEFAULT_USER, Object};
 use crate::error::Error;
 use crate::number;
 use crate::resp::{Args, Protocol};
@@ -46,7 +48,6 @@ fn quit(cx: &mut Context<'_>, _: Args<'_>) -> Result<Outcome, Error> {
 
 /// `RESET`
 fn reset(cx: &mut Context<'_>, _: Args<'_>) -> Result<Outcome, Error> {
-    let needs_password = cx.server.config.settings().requirepass.is_set();
     let session = &mut *cx.session;
     session.transaction = None;
     session.client.queued.store(-1, Relaxed);
@@ -60,7 +61,7 @@ fn reset(cx: &mut Context<'_>, _: Args<'_>) -> Result<Outcome, Error> {
     cx.server.monitors.remove(&session.client);
     // The library stays: it is still the one behind the connection.
     session.client.names.lock().name.clear();
-    session.authenticated = !needs_password;
+    log_out(&cx.server.users, session);
     session.set_protocol(Protocol::Resp2);
     cx.reply.set_protocol(Protocol::Resp2);
     cx.reply.simple("RESET");
@@ -70,12 +71,12 @@ fn reset(cx: &mut Context<'_>, _: Args<'_>) -> Result<Outcome, Error> {
 /// `AUTH [username] password`
 fn auth(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
     match args.len() {
-        2 if !cx.server.config.settings().requirepass.is_set() => Err(Error::new(
+        2 if cx.server.users.default_user().no_password => Err(Error::new(
             "ERR AUTH <password> called without any password configured for the default user. Are you sure \
              your configuration is correct?",
         )),
-        2 => authenticate(cx, DEFAULT_USER, &args[1]),
-        3 => authenticate(cx, &args[1], &args[2]),
+        2 => authenticate(cx, &args[0], DEFAULT_USER, &args[1]),
+        3 => authenticate(cx, &args[0], &args[1], &args[2]),
         _ => Err(Error::SYNTAX),
     }?;
     Ok(cx.reply.ok().into())
@@ -101,9 +102,9 @@ fn hello(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
         }
     }
     if let Some((user, password)) = credentials {
-        authenticate(cx, user, password)?;
+        authenticate(cx, &args[0], user, password)?;
     }
-    if !cx.session.authenticated {
+    if !cx.session.authenticated && !cx.server.users.default_user().is_open() {
         return Err(Error::new(
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> \
              AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol \
@@ -144,31 +145,18 @@ fn version(arg: &[u8]) -> Result<Protocol, Error> {
     }
 }
 
-/// The only user there is.
-pub(super) const DEFAULT_USER: &[u8] = b"default";
-
-/// Checks a password and lets the session in. A failure changes nothing.
-fn authenticate(cx: &mut Context<'_>, user: &[u8], password: &[u8]) -> Result<(), Error> {
-    let settings = cx.server.config.settings();
-    let required = &settings.requirepass;
-    // Compared even for a user who does not exist, so that time does not tell who does.
-    let matches = !required.is_set() || is_same(password, required.expose().as_bytes());
-    if !matches || user != DEFAULT_USER {
-        return Err(Error::new("WRONGPASS invalid username-password pair or user is disabled."));
+/// Checks a password and makes the session that user's. A failure changes nothing, but is remembered with the command
+/// it came by.
+fn authenticate(cx: &mut Context<'_>, command: &[u8], user: &[u8], password: &[u8]) -> Result<(), Error> {
+    match cx.server.users.authenticate(user, password) {
+        Some(identity) => log_in(cx.session, identity),
+        None => {
+            let object = Object::Login(command.to_vec());
+            enter_refusal(cx.server, cx.session, object, user, cx.now_ms);
+            return Err(Error::new("WRONGPASS invalid username-password pair or user is disabled."));
+        }
     }
-    cx.session.authenticated = true;
     Ok(())
-}
-
-/// Compares in a time that depends on the length of what was given and on nothing else.
-fn is_same(given: &[u8], secret: &[u8]) -> bool {
-    let last = secret.len().saturating_sub(1);
-    let mut difference = given.len() ^ secret.len();
-    for (at, byte) in given.iter().enumerate() {
-        let expected = secret.get(at.min(last)).copied().unwrap_or_default();
-        difference |= usize::from(byte ^ expected);
-    }
-    std::hint::black_box(difference) == 0
 }
 
 /// Names the session's client; an empty name takes the name away.
@@ -269,24 +257,7 @@ pub(super) const COMMANDS: &[Command] = &[
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::command::testing::check;
-
-    #[test]
-    fn passwords_are_compared_whole() {
-        for (given, secret, expected) in [
-            ("", "", true),
-            ("secret", "secret", true),
-            ("secre", "secret", false),
-            ("secrett", "secret", false),
-            ("secreT", "secret", false),
-            ("", "secret", false),
-            ("s", "", false),
-            ("tttttttttttt", "t", false),
-        ] {
-            assert_eq!(is_same(given.as_bytes(), secret.as_bytes()), expected, "{given} {secret}");
-        }
-    }
 
     #[test]
     fn a_password_can_come_and_go() {

@@ -85,6 +85,9 @@ bitflags! {
         /// Takes away what it adds, or adds what consumers cannot work without: allowed though [`Flags::DENYOOM`]
         /// says that data grows. Not a flag of Redis.
         const DRAINS = 1 << 29;
+        /// Reads or writes files: runs with no shard held, but for those of a transaction around it. Not a flag of
+        /// Redis.
+        const UNHELD = 1 << 30;
     }
 }
 
@@ -317,6 +320,18 @@ impl KeySpec {
     #[must_use]
     pub const fn names_keys(&self) -> bool {
         !self.access.contains(Access::NOT_KEY)
+    }
+
+    /// What a request does to these keys. Of `SET`, the one command whose options decide, it depends on `GET`.
+    #[must_use]
+    pub fn access_in(&self, request: Args<'_>) -> Access {
+        if !self.access.contains(Access::VARIABLE_FLAGS) {
+            return self.access;
+        }
+        match request.tail(3).iter().any(|option| option.eq_ignore_ascii_case(b"GET")) {
+            true => self.access.difference(Access::VARIABLE_FLAGS),
+            false => Access::OW.union(Access::UPDATE),
+        }
     }
 
     /// The numbers of the arguments that are keys; empty when the request is malformed, which its handler says.

@@ -296,24 +296,13 @@ fn keys_of(request: Args<'_>) -> Result<Vec<(usize, Access)>, Error> {
     }
     let mut keys = Vec::new();
     for spec in command.keys {
-        let access = access(spec, request);
+        let access = spec.access_in(request);
         keys.extend(spec.positions(request).map(|at| (at, access)));
     }
     if keys.is_empty() {
         return Err(Error::new("ERR Invalid arguments specified for command"));
     }
     Ok(keys)
-}
-
-/// What a request does to its keys. Of `SET`, the one command whose options decide, it depends on `GET`.
-fn access(spec: &KeySpec, request: Args<'_>) -> Access {
-    if !spec.access.contains(Access::VARIABLE_FLAGS) {
-        return spec.access;
-    }
-    match request.tail(3).iter().any(|option| is(option, "GET")) {
-        true => spec.access.difference(Access::VARIABLE_FLAGS),
-        false => Access::OW.union(Access::UPDATE),
-    }
 }
 
 /// `COMMAND HELP`

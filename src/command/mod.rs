@@ -5,6 +5,7 @@
 //! shards, locks, the log's file or a clock. Everything else about it (arity, keys, flags, documentation) is
 //! data, in its entry at the foot of its family's file.
 
+mod acl;
 pub mod arguments;
 mod client;
 mod cluster;
@@ -26,6 +27,7 @@ mod long_double;
 mod memory;
 pub(crate) mod monitor;
 mod notice;
+pub mod permission;
 mod persistence;
 mod pubsub;
 mod recreate;

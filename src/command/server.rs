@@ -4,6 +4,7 @@ use super::arguments::is;
 use super::entry::{Categories, Command, Flags, Group};
 use super::help::help;
 use super::{Action, Context, Outcome};
+use crate::config::option;
 use crate::error::Error;
 use crate::number;
 use crate::resp::Args;
@@ -29,10 +30,29 @@ fn config_get(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
 /// `CONFIG SET parameter value [parameter value ...]`
 fn config_set(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
     let pairs: Vec<&[u8]> = args.tail(2).iter().collect();
-    cx.server.config.set(&pairs).map_err(|error| Error::with(error.to_string()))?;
+    let tls = pairs.iter().step_by(2).copied().find(|name| is_tls(name)).and_then(option_name);
+    let set = cx.server.config.set_checked(&pairs, |old, new| {
+        // Even where no setting changes: the files may have.
+        if let Some(name) = tls {
+            cx.server.on_tls_change.renew(new).map_err(|why| (name, why))?;
+        }
+        if new.requirepass != old.requirepass {
+            cx.server.users.set_default_password(new.requirepass.expose());
+        }
+        Ok(())
+    });
+    set.map_err(|error| Error::with(error.to_string()))?;
     cx.server.judge_memory(cx.server.vitals.read().used_memory);
     cx.server.follow_settings();
     Ok(cx.reply.ok().into())
+}
+
+fn is_tls(name: &[u8]) -> bool {
+    name.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"tls-"))
+}
+
+fn option_name(name: &[u8]) -> Option<&'static str> {
+    str::from_utf8(name).ok().and_then(option).map(|option| option.name)
 }
 
 /// `CONFIG RESETSTAT`

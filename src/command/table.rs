@@ -5,8 +5,9 @@ use std::sync::LazyLock;
 
 use super::entry::{Begin, Command, Find, Flags, KeySpec};
 use super::{
-    client, cluster, connection, counter, database, debug, expiry, info, introspection, key, latency, list,
-    memory, monitor, persistence, pubsub, server, slowlog, sort, stream, string, subsequence, transaction,
+    acl, client, cluster, connection, counter, database, debug, expiry, info, introspection, key, latency,
+    list, memory, monitor, persistence, pubsub, server, slowlog, sort, stream, string, subsequence,
+    transaction,
 };
 use crate::error::Error;
 use crate::resp::Args;
@@ -25,6 +26,7 @@ const FAMILIES: &[&[Command]] = &[
     latency::COMMANDS,
     memory::COMMANDS,
     monitor::COMMANDS,
+    acl::COMMANDS,
     transaction::COMMANDS,
     pubsub::COMMANDS,
     key::COMMANDS,
@@ -113,6 +115,7 @@ impl Table {
                 table.rows[usize::from(number)].subcommands.push(subcommand);
             }
         }
+        assert!(table.rows.len() <= crate::acl::COMMANDS_MAX, "a user's commands are a set of so many bits");
         table
     }
 

@@ -10,6 +10,7 @@
 
 use super::file::{FileError, why_refused};
 use super::options::{ConfigOption, Group, OPTIONS, Settings, option};
+use super::users::UserLines;
 use super::words::{quote, split_words};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, Command};
@@ -22,6 +23,7 @@ pub struct CommandLine {
     /// The configuration file, `-` for the standard input. Whoever starts the server reads it.
     pub config_file: Option<String>,
     flags: Vec<Flag>,
+    users: UserLines,
 }
 
 #[derive(Clone)]
@@ -52,6 +54,8 @@ impl CommandLine {
             };
             texts.push(argument.into_string().map_err(refusal)?);
         }
+        let (users, texts) = take_users(texts)
+            .map_err(|message| command.error(ErrorKind::MissingRequiredArgument, message))?;
         let arguments =
             join_values(texts).map_err(|message| command.error(ErrorKind::UnknownArgument, message))?;
         let matches = command.try_get_matches_from_mut(arguments)?;
@@ -65,7 +69,8 @@ impl CommandLine {
                 }
             }
         }
-        let command_line = Self { config_file: matches.get_one::<String>(FILE).cloned(), flags };
+        let config_file = matches.get_one::<String>(FILE).cloned();
+        let command_line = Self { config_file, flags, users };
         command_line
             .apply(&mut Settings::default())
             .map_err(|(flag, reason)| command.error(ErrorKind::ValueValidation, flag.refusal(&reason)))?;
@@ -76,6 +81,7 @@ impl CommandLine {
     pub fn settings(&self, file_text: Option<&str>) -> Result<Settings, FileError> {
         let mut settings = Settings::default();
         settings.apply_file(file_text.unwrap_or_default())?;
+        settings.users.0.extend(self.users.0.iter().cloned());
         self.apply(&mut settings).map_err(|(flag, reason)| FileError {
             line: 0,
             shown: format!("--{}", flag.option.name),
@@ -127,7 +133,8 @@ fn command() -> Command {
         .override_usage("millstream [FILE] [--OPTION VALUE...]...\n       millstream aof check|salvage|cat|import [--OPTION VALUE]...")
         .after_help(
             "Options are named as in Redis, and can be given in a configuration file in the syntax of redis.conf as well; the \
-             command line overrides the file.\n\n`millstream aof --help` explains how to check, rescue, print and import logs.",
+             command line overrides the file. `--user NAME RULE...` makes a user by ACL rules.\n\n`millstream aof \
+             --help` explains how to check, rescue, print and import logs.",
         )
         .no_binary_name(true)
         .disable_version_flag(true)
@@ -161,6 +168,30 @@ fn flag(option: &'static ConfigOption, name: &'static str) -> Arg {
         .value_name(option.kind.hint())
         .action(ArgAction::Append)
         .help(format!("{}{default}", option.help()))
+}
+
+/// Takes out every `--user NAME RULE...`, which is no option: each makes another user. Its rules are all the arguments up
+/// to the next one that starts with `--`.
+fn take_users(arguments: Vec<String>) -> Result<(UserLines, Vec<String>), String> {
+    let (mut users, mut others) = (UserLines::default(), Vec::new());
+    let mut in_user = false;
+    for argument in arguments {
+        if argument.starts_with("--") && argument.len() > 2 {
+            in_user = argument.eq_ignore_ascii_case("--user");
+            if in_user {
+                users.0.push(Vec::new());
+                continue;
+            }
+        }
+        match users.0.last_mut().filter(|_| in_user) {
+            Some(user) => user.push(argument),
+            None => others.push(argument),
+        }
+    }
+    match users.0.iter().any(Vec::is_empty) {
+        true => Err("'--user' takes a name and rules".to_owned()),
+        false => Ok((users, others)),
+    }
 }
 
 /// Makes one `--name=value` of each flag and the values that follow it. Everything else stays as it is. An error is a flag that Redis

@@ -37,7 +37,6 @@ pub(super) fn why_refused(name: &str) -> Option<&'static str> {
         "replicaof" | "slaveof" | "masterauth" | "masteruser" => "Millstream does not replicate",
         "loadmodule" => "there are no modules",
         "rename-command" => "commands cannot be renamed: use ACL rules",
-        "user" => "users are not defined in the configuration file",
         _ => return None,
     })
 }
@@ -46,7 +45,9 @@ impl Settings {
     /// Applies the text of a configuration file. On an error, what came before it is applied.
     pub fn apply_file(&mut self, text: &str) -> Result<(), FileError> {
         for (index, line) in text.lines().enumerate() {
-            if let Some((option, arguments)) = parse_line(index + 1, line)? {
+            if let Some(words) = user_line(index + 1, line)? {
+                self.users.0.push(words);
+            } else if let Some((option, arguments)) = parse_line(index + 1, line)? {
                 let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
                 option
                     .assign(self, &arguments)
@@ -55,6 +56,21 @@ impl Settings {
         }
         Ok(())
     }
+}
+
+/// What a line says about a user, if that is what it does: name and rules.
+fn user_line(number: usize, line: &str) -> Result<Option<Vec<String>>, FileError> {
+    let trimmed = line.trim();
+    let is_user =
+        trimmed.split_ascii_whitespace().next().is_some_and(|first| first.eq_ignore_ascii_case("user"));
+    if !is_user {
+        return Ok(None);
+    }
+    let refused = |reason: &str| refuse(number, line, None, reason.into());
+    let words = split_words(trimmed).ok_or_else(|| refused("Unbalanced quotes in configuration line"))?;
+    let words = words.into_iter().skip(1).map(String::from_utf8).collect::<Result<Vec<String>, _>>();
+    let words = words.map_err(|_| refused("argument must be UTF-8 text"))?;
+    if words.is_empty() { Err(refused("wrong number of arguments")) } else { Ok(Some(words)) }
 }
 
 /// The option that a line sets and the arguments it gives; none for blank lines and comments.
@@ -237,7 +253,8 @@ mod tests {
             "requirepass hunter2 x",
             "requirepass \"hunter2",
             "requirepas hunter2",
-            "user a >hunter2",
+            "user a \"hunter2",
+            "user a \"hunter2\\xff\"",
             "requirepass \"hunter2\\xff\"",
         ] {
             assert!(!check(text).unwrap_err().contains("hunter2"), "{text}");

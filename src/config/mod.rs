@@ -17,6 +17,7 @@ mod memory;
 mod options;
 mod shared;
 mod tool;
+mod users;
 mod value;
 mod words;
 
@@ -29,8 +30,10 @@ pub use memory::parse_memory;
 pub use options::{ConfigOption, Group, OPTIONS, Settings, When, option};
 pub use shared::{Config, ConfigError, View};
 pub use tool::AofCommand;
+pub use users::UserLines;
 pub use value::{
-    AppendFsync, DebugCommands, Fixed, Kind, LogFormat, LogLevel, MemoryOrPercent, OomScoreAdj, Percentiles,
-    ReplDisklessLoad, SanitizeDumpPayload, Secret, Supervised,
+    AclPubsubDefault, AppendFsync, DebugCommands, Fixed, Kind, LogFormat, LogLevel, MemoryOrPercent,
+    OomScoreAdj, Percentiles, ReplDisklessLoad, SanitizeDumpPayload, Secret, Supervised, TlsAuthClients,
+    TlsAuthClientsUser,
 };
 pub use words::{quote, split_words};

@@ -10,9 +10,11 @@
 use super::bind::Bind;
 use super::events::KeyspaceEvents;
 use super::limits::OutputLimits;
+use super::users::UserLines;
 use super::value::{
-    AppendFsync, DebugCommands, Fixed, Kind, LogFormat, LogLevel, MemoryOrPercent, OomScoreAdj, Percentiles,
-    ReplDisklessLoad, SanitizeDumpPayload, Secret, Setting, Supervised,
+    AclPubsubDefault, AppendFsync, DebugCommands, Fixed, Kind, LogFormat, LogLevel, MemoryOrPercent,
+    OomScoreAdj, Percentiles, ReplDisklessLoad, SanitizeDumpPayload, Secret, Setting, Supervised,
+    TlsAuthClients, TlsAuthClientsUser,
 };
 
 /// An entry of the table.
@@ -43,6 +45,8 @@ pub enum Group {
     Network,
     /// Who may connect.
     Security,
+    /// Encrypted connections.
+    Tls,
     /// The log on disk.
     Durability,
     /// What clients may use up.
@@ -61,6 +65,7 @@ impl Group {
         match self {
             Group::Network => "Network",
             Group::Security => "Security",
+            Group::Tls => "TLS",
             Group::Durability => "Durability",
             Group::Limits => "Limits",
             Group::Data => "Data",
@@ -138,7 +143,10 @@ macro_rules! options {
         ///
         /// Printing it for debugging shows no secrets.
         #[derive(Clone, Debug, PartialEq)]
-        pub struct Settings {$($(
+        pub struct Settings {
+            /// Users, as `user` lines give them: name and rules.
+            pub users: UserLines,
+            $($(
             $(#[doc = $help])+
             pub $field: $type,
         )*)*}
@@ -160,7 +168,7 @@ macro_rules! options {
 
         impl Default for Settings {
             fn default() -> Self {
-                let mut settings = Self {$($($field: <$type>::default(),)*)*};
+                let mut settings = Self { users: UserLines::default(), $($($field: <$type>::default(),)*)*};
                 for option in OPTIONS {
                     option.assign(&mut settings, &[option.default]).expect("a test sets every option to its default");
                 }
@@ -195,6 +203,44 @@ options! {
         "requirepass" requirepass: Secret = "", Kind::Secret, AnyTime;
         /// Refuse other machines as long as the default user has no password.
         "protected-mode" protected_mode: bool = "yes", YES_NO, AnyTime;
+        /// File with the users, relative to `dir`: read at the start and by ACL LOAD, written by ACL SAVE; empty for none. Users can
+        /// be given in the configuration instead: `user NAME RULE...`.
+        "aclfile" aclfile: String = "", FILE, AtStart;
+        /// Greatest number of refusals that ACL LOG remembers.
+        "acllog-max-len" acllog_max_len: u64 = "128", LONG, AnyTime;
+        /// Whether new users may use all pub/sub channels or none.
+        "acl-pubsub-default" acl_pubsub_default: AclPubsubDefault = "resetchannels", AclPubsubDefault::KIND, AnyTime;
+    }
+    Tls {
+        /// TCP port to listen on for TLS connections; 0 listens on none. With `port 0` there are no others.
+        "tls-port" tls_port: u16 = "0", integer(0, 65535), AtStart;
+        /// File with the server's certificate and those between it and its authority, in PEM form. Files are named relative to `dir`.
+        /// CONFIG SET of any option here, even to what it is, reads all files again, for connections made from then on.
+        "tls-cert-file" tls_cert_file: String = "", FILE, AnyTime;
+        /// File with the server's private key, in PEM form, not encrypted.
+        "tls-key-file" tls_key_file: String = "", FILE, AnyTime;
+        /// Password of the private key: encrypted keys are refused, so this must be empty.
+        "tls-key-file-pass" tls_key_file_pass: Secret = "", Kind::Secret, AnyTime;
+        /// File with the certificates of the authorities that clients' certificates must go back to.
+        "tls-ca-cert-file" tls_ca_cert_file: String = "", FILE, AnyTime;
+        /// Directory with such files.
+        "tls-ca-cert-dir" tls_ca_cert_dir: String = "", Kind::Text { hint: "DIRECTORY" }, AnyTime;
+        /// Whether TLS clients must show a certificate, may, or are not asked for one.
+        "tls-auth-clients" tls_auth_clients: TlsAuthClients = "yes", TlsAuthClients::KIND, AnyTime;
+        /// With `CN`, a TLS client begins as the user that its certificate's common name names, if there is such a user and it is on.
+        "tls-auth-clients-user" tls_auth_clients_user: TlsAuthClientsUser = "off", TlsAuthClientsUser::KIND, AnyTime;
+        /// Versions to offer, out of TLSv1.2 and TLSv1.3; empty for both.
+        "tls-protocols" tls_protocols: String = "", Kind::Text { hint: "VERSIONS" }, AnyTime;
+        /// Cipher suites to offer with TLSv1.2, by OpenSSL's names, with `:` in between; empty for all there are.
+        "tls-ciphers" tls_ciphers: String = "", Kind::Text { hint: "NAMES" }, AnyTime;
+        /// Cipher suites to offer with TLSv1.3, in the same form.
+        "tls-ciphersuites" tls_ciphersuites: String = "", Kind::Text { hint: "NAMES" }, AnyTime;
+        /// Choose the cipher suite by our order and not by the client's.
+        "tls-prefer-server-ciphers" tls_prefer_server_ciphers: bool = "no", YES_NO, AnyTime;
+        /// Let clients that come back skip a part of the handshake.
+        "tls-session-caching" tls_session_caching: bool = "yes", YES_NO, AnyTime;
+        /// Number of clients remembered for that; 0 for 1,048,576, which is the most.
+        "tls-session-cache-size" tls_session_cache_size: u32 = "20480", INT, AnyTime;
     }
     Durability {
         /// Directory of the data; created when missing.
@@ -389,8 +435,10 @@ options! {
         "enable-debug-command" enable_debug_command: DebugCommands = "no", DebugCommands::KIND, AtStart;
         /// No effect: there is no table of tracked keys.
         "tracking-table-max-keys" tracking_table_max_keys: u64 = "1000000", Kind::Unsigned, AnyTime;
-        /// No effect: refused accesses are not recorded.
-        "acllog-max-len" acllog_max_len: u64 = "128", LONG, AnyTime;
+        /// No effect: sessions are forgotten by number, not by age.
+        "tls-session-cache-timeout" tls_session_cache_timeout: u32 = "300", INT, AnyTime;
+        /// No effect: key exchange is by elliptic curves only.
+        "tls-dh-params-file" tls_dh_params_file: String = "", FILE, AnyTime;
         /// No effect: there is no cluster; `yes` is refused.
         "cluster-enabled" cluster_enabled: Fixed = "no", Kind::Only {
             words: &["yes", "no"],
@@ -564,7 +612,14 @@ mod tests {
         // Newer than 8.2.3, except for `threads` and `log-format`, which are our own.
         assert_eq!(
             ours_only,
-            ["disk-reserve", "stream-idmp-duration", "stream-idmp-maxsize", "threads", "log-format"]
+            [
+                "tls-auth-clients-user",
+                "disk-reserve",
+                "stream-idmp-duration",
+                "stream-idmp-maxsize",
+                "threads",
+                "log-format"
+            ]
         );
     }
 }

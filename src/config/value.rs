@@ -443,6 +443,32 @@ choices! {
         Nothing "nothing",
     }
 
+    /// Whether TLS clients show a certificate.
+    TlsAuthClients {
+        /// They must.
+        Yes "yes",
+        /// They are not asked.
+        No "no",
+        /// They may; a wrong one is refused.
+        Optional "optional",
+    }
+
+    /// As whom a TLS client begins that shows a certificate.
+    TlsAuthClientsUser {
+        /// As the default user, like everybody.
+        Off "off",
+        /// As the user that the certificate's common name names.
+        CommonName "CN",
+    }
+
+    /// What new users may do with channels.
+    AclPubsubDefault {
+        /// Nothing.
+        None "resetchannels",
+        /// Use all of them.
+        All "allchannels",
+    }
+
     /// What a line of the log looks like.
     LogFormat {
         /// `human` on a terminal, `json` elsewhere.
@@ -505,6 +531,13 @@ choices! {
         Yes "yes",
         /// For connections from the same machine.
         Local "local",
+    }
+}
+
+impl AclPubsubDefault {
+    /// Whether every channel is allowed.
+    pub fn allows(self) -> bool {
+        self == Self::All
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::shard::ShardSet;
 use super::shards_of;
 use super::turn::Turn;
+use crate::command::permission::permit_queued;
 use crate::command::{Outcome, Row, table};
 use crate::error::Error;
 use crate::keyspace::shard_of;
@@ -77,10 +78,12 @@ impl Turn<'_> {
         self.effects.records.begin_transaction();
         for (row, request) in rows.into_iter().zip(&transaction.queue) {
             let start = reply.len();
-            self.expire_for(row, session.db, request.as_args());
-            let outcome = self.run(row, session, request.as_args(), reply);
+            let request = request.as_args();
+            self.expire_for(row, session.db, request);
+            let outcome = permit_queued(&self.engine.server, session, row, request, self.now_ms)
+                .and_then(|()| self.run(row, session, request, reply));
             if self.engine.server.monitors.any() {
-                self.show(row, session, request.as_args());
+                self.show(row, session, request);
             }
             match outcome {
                 Ok(Outcome::Unblock { client, with_error }) => {

@@ -11,6 +11,7 @@ use super::shard::{Place, Shard, ShardSet};
 use super::waiter::{Ending, Queue, Waiter};
 use super::{Engine, Held, logged, shards_of};
 use crate::command::monitor;
+use crate::command::permission::permit;
 use crate::command::redaction::redacted;
 use crate::command::{
     Action, Condition, Context, Effects, Flags, Group, Outcome, Row, Wait, announce, table,
@@ -302,9 +303,9 @@ impl<'e> Turn<'e> {
             reply.simple("QUEUED");
             return Ok(Executed::Replied);
         }
-        let shards = shards_of(row, args);
-        if shards == ShardSet::EMPTY && row.command.flags.contains(Flags::BLOCKING) {
-            // It waits for what was done before to be safe: the journal must have it.
+        let (shards, flags) = (shards_of(row, args), row.command.flags);
+        // One that waits and has no keys waits for what was done before to be safe: the journal must have it.
+        if flags.contains(Flags::UNHELD) || (shards == ShardSet::EMPTY && flags.contains(Flags::BLOCKING)) {
             self.release();
         }
         self.hold(shards);
@@ -369,7 +370,7 @@ impl<'e> Turn<'e> {
     }
 
     /// Finds the command and checks that it may run now.
-    fn admit(&mut self, session: &Session, args: Args<'_>) -> Result<&'static Row, Error> {
+    fn admit(&mut self, session: &mut Session, args: Args<'_>) -> Result<&'static Row, Error> {
         let row = match self.last {
             Some(row) if row.is_named_by(args) => row,
             _ => table().resolve(args).inspect_err(|_| {
@@ -379,29 +380,31 @@ impl<'e> Turn<'e> {
             })?,
         };
         self.last = Some(row);
-        self.may_run(row, session).inspect_err(|_| self.metrics.command_rejected(row.number.into()))?;
+        self.may_run(row, session, args).inspect_err(|_| self.metrics.command_rejected(row.number.into()))?;
         session.client.last_command.store(row.number, Relaxed);
         Ok(row)
     }
 
     /// Checks that a command may run now.
-    fn may_run(&self, row: &Row, session: &Session) -> Result<(), Error> {
+    fn may_run(&self, row: &Row, session: &mut Session, args: Args<'_>) -> Result<(), Error> {
         let flags = row.command.flags;
-        if !session.authenticated && !flags.contains(Flags::NO_AUTH) {
+        let server = &self.engine.server;
+        if !session.authenticated && !flags.contains(Flags::NO_AUTH) && !server.users.default_user().is_open()
+        {
             return Err(Error::NO_AUTH);
         }
-        let server = &self.engine.server;
         if session.only_listens() && !flags.contains(Flags::LISTENING) {
             return Err(Error::only_listens(row.command.full_name()));
         }
+        if flags.contains(Flags::NO_MULTI) && session.transaction.is_some() {
+            return Err(Error::new("ERR Command not allowed inside a transaction"));
+        }
+        permit(server, session, row, args, self.now_ms)?;
         if server.loading.load(Relaxed) && !flags.contains(Flags::LOADING) {
             return Err(Error::LOADING);
         }
         if flags.grow() {
             server.may_grow()?;
-        }
-        if flags.contains(Flags::NO_MULTI) && session.transaction.is_some() {
-            return Err(Error::new("ERR Command not allowed inside a transaction"));
         }
         if server.monitors.any()
             && session.client.monitors.load(Relaxed)
@@ -424,6 +427,9 @@ impl<'e> Turn<'e> {
         let uses_keys =
             row.uses_keys && (!session.client.no_touch.load(Relaxed) || row.command.name == "touch");
         keys.mark_use(uses_keys.then_some(self.now_ms));
+        if cfg!(debug_assertions) && !row.command.flags.contains(Flags::WHOLE) {
+            keys.only(row.command.touches(args).map(|(_, key, _)| key));
+        }
         let mut context = Context {
             now_ms: self.now_ms,
             random: next_random(&mut self.random),
@@ -628,6 +634,7 @@ impl<'e> Turn<'e> {
     fn park(&mut self, row: &'static Row, session: &Session, args: Args<'_>, wait: Wait) -> Arc<Waiter> {
         let waiter = Arc::new(Waiter {
             client: Arc::clone(&session.client),
+            identity: session.identity.clone(),
             timeout_ms: wait.timeout_ms,
             retry_at_ms: wait.retry_at_ms,
             ticket: self.engine.next_ticket(),
@@ -726,10 +733,16 @@ impl<'e> Turn<'e> {
         let mut session = Session::new(Arc::clone(&waiter.client), true);
         session.db = waiter.db;
         session.protocol = waiter.protocol;
+        session.identity = waiter.identity.clone();
         let mut reply = Reply::new(waiter.protocol);
         let mark = self.effects.records.mark();
         self.expire_for(waiter.row, waiter.db, waiter.request.as_args());
-        let outcome = self.run(waiter.row, &mut session, waiter.request.as_args(), &mut reply);
+        let request = waiter.request.as_args();
+        // Rules may have changed since it began to wait.
+        let outcome = match permit(&self.engine.server, &mut session, waiter.row, request, self.now_ms) {
+            Ok(()) => self.run(waiter.row, &mut session, request, &mut reply),
+            Err(error) => Err(error),
+        };
         self.collect_ready(mark);
         match outcome {
             Ok(Outcome::Block(wait)) => {

@@ -11,6 +11,7 @@ use std::sync::atomic::AtomicBool;
 use ahash::RandomState;
 
 use super::shard::ShardSet;
+use crate::acl::Identity;
 use crate::command::{Condition, Row};
 use crate::keyspace::{SHARDS, shard_of};
 use crate::resp::{OwnedArgs, Protocol};
@@ -21,6 +22,8 @@ use crate::session::Client;
 pub struct Waiter {
     /// Who waits.
     pub client: Arc<Client>,
+    /// As whom.
+    pub(super) identity: Identity,
     /// Milliseconds it waits from the start on; `None` for ever. A wake that serves nothing does not restart it.
     pub timeout_ms: Option<u64>,
     /// When to look again though nothing has happened, as of the time it began to wait: milliseconds since the

@@ -83,6 +83,10 @@ pub struct Keys<'a> {
     /// When keys that are looked at are used, if that counts as using them.
     used_ms: Option<i64>,
     lookups: Cell<Lookups>,
+    /// The only keys that may be looked at, if somebody has said so. Whoever asks for a key asks for permission by
+    /// the same list, so that a key that is not on it would be one that nobody was asked about.
+    #[cfg(debug_assertions)]
+    named: Option<Vec<Box<[u8]>>>,
 }
 
 /// How looking for keys, without the intent to change them, went.
@@ -104,13 +108,24 @@ impl<'a> Keys<'a> {
     /// A view of one shard: the usual case.
     #[must_use]
     pub fn one(db: u8, shard: usize, keyspace: &'a mut Keyspace) -> Keys<'a> {
-        Keys { db, parts: Parts::One(shard, keyspace), used_ms: None, lookups: Cell::default() }
+        Keys::new(db, Parts::One(shard, keyspace))
     }
 
     /// A view of several shards, each at its own number.
     #[must_use]
     pub fn many(db: u8, parts: Box<[Option<&'a mut Keyspace>; SHARDS]>) -> Keys<'a> {
-        Keys { db, parts: Parts::Many(parts), used_ms: None, lookups: Cell::default() }
+        Keys::new(db, Parts::Many(parts))
+    }
+
+    fn new(db: u8, parts: Parts<'a>) -> Keys<'a> {
+        Keys {
+            db,
+            parts,
+            used_ms: None,
+            lookups: Cell::default(),
+            #[cfg(debug_assertions)]
+            named: None,
+        }
     }
 
     /// From now on, keys that are looked at are marked as used at this time (milliseconds since the Unix epoch), or
@@ -123,6 +138,16 @@ impl<'a> Keys<'a> {
     #[must_use]
     pub fn lookups(&self) -> Lookups {
         self.lookups.get()
+    }
+
+    /// In a debug build, no other keys than these may be looked at from here on.
+    pub fn only<'k>(&mut self, names: impl Iterator<Item = &'k [u8]>) {
+        #[cfg(debug_assertions)]
+        {
+            self.named = Some(names.map(Box::from).collect());
+        }
+        #[cfg(not(debug_assertions))]
+        drop(names);
     }
 
     /// The selected database's number.
@@ -338,7 +363,18 @@ impl<'a> Keys<'a> {
         }
     }
 
+    #[inline]
+    fn check(&self, key: &[u8]) {
+        #[cfg(debug_assertions)]
+        if let Some(named) = &self.named {
+            assert!(named.iter().any(|name| **name == *key), "{key:?} is touched and was not named");
+        }
+        #[cfg(not(debug_assertions))]
+        let _ = key;
+    }
+
     fn home(&self, key: &[u8]) -> &Database {
+        self.check(key);
         let database = match &self.parts {
             Parts::One(shard, keyspace) => {
                 debug_assert_eq!(*shard, shard_of(key), "{HELD}");
@@ -351,6 +387,7 @@ impl<'a> Keys<'a> {
     }
 
     fn home_mut(&mut self, key: &[u8]) -> &mut Database {
+        self.check(key);
         let database = match &mut self.parts {
             Parts::One(shard, keyspace) => {
                 debug_assert_eq!(*shard, shard_of(key), "{HELD}");

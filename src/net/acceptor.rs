@@ -27,18 +27,8 @@ pub fn accept(event_loop: &Rc<EventLoop>, listeners: Vec<Listener>) {
 
 async fn accept_from(event_loop: &EventLoop, listener: Listener) -> io::Result<()> {
     match listener {
-        Listener::Tcp(listener) => {
-            let listener = TcpListener::from_std(listener)?;
-            loop {
-                let accepted = listener.accept().await.and_then(|(stream, address)| {
-                    let stranger = !address.ip().to_canonical().is_loopback();
-                    let local_address = stream.local_addr()?.to_string();
-                    let raw = Raw::Tcp(stream.into_std()?);
-                    Ok((Accepted { raw, address: address.to_string(), local_address }, stranger))
-                });
-                deal(event_loop, accepted).await;
-            }
-        }
+        Listener::Tcp(listener) => accept_tcp(event_loop, listener, Raw::Tcp).await,
+        Listener::Tls(listener) => accept_tcp(event_loop, listener, Raw::Tls).await,
         Listener::Unix(listener, path) => {
             let listener = UnixListener::from_std(listener)?;
             let address = format!("{}:0", path.display());
@@ -50,6 +40,23 @@ async fn accept_from(event_loop: &EventLoop, listener: Listener) -> io::Result<(
                 deal(event_loop, accepted).await;
             }
         }
+    }
+}
+
+async fn accept_tcp(
+    event_loop: &EventLoop,
+    listener: std::net::TcpListener,
+    raw: fn(std::net::TcpStream) -> Raw,
+) -> io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
+    loop {
+        let accepted = listener.accept().await.and_then(|(stream, address)| {
+            let stranger = !address.ip().to_canonical().is_loopback();
+            let local_address = stream.local_addr()?.to_string();
+            let raw = raw(stream.into_std()?);
+            Ok((Accepted { raw, address: address.to_string(), local_address }, stranger))
+        });
+        deal(event_loop, accepted).await;
     }
 }
 
@@ -68,12 +75,14 @@ async fn deal(event_loop: &EventLoop, accepted: io::Result<(Accepted, bool)>) {
     let shell = &event_loop.shell;
     event_loop.metrics.count(Counter::ConnectionsReceived);
     let settings = event_loop.settings();
-    if stranger && settings.protected_mode && !settings.requirepass.is_set() {
+    if stranger && settings.protected_mode && shell.engine.server.users.default_user().no_password {
         event_loop.metrics.count(Counter::ConnectionsRejected);
         refuse(
             accepted,
-            b"-DENIED Millstream is in protected mode: without a password it serves this machine only. \
-              Set requirepass, or protected-mode no if the network is safe.\r\n",
+            b"-DENIED Millstream is running in protected mode because protected mode is enabled and no password is \
+              set for the default user. In this mode connections are only accepted from the loopback interface. To \
+              let other computers connect, set a password for the default user (requirepass), or if the network is \
+              safe, turn it off: CONFIG SET protected-mode no from this machine, or start with --protected-mode no.\r\n",
         );
         return;
     }
@@ -94,5 +103,7 @@ fn refuse(accepted: Accepted, why: &[u8]) {
     let _ = match accepted.raw {
         Raw::Tcp(mut stream) => stream.write(why),
         Raw::Unix(mut stream) => stream.write(why),
+        // There is nothing to say before a handshake, and no time for one.
+        Raw::Tls(_) => Ok(0),
     };
 }

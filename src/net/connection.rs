@@ -206,7 +206,7 @@ impl Connection {
                     Waited::Gone => return Ok(()),
                 },
                 Pause::Closes => {
-                    while !self.state.borrow().replies.is_empty() && !self.killed.get() {
+                    while !self.has_sent_all() && !self.killed.get() {
                         self.nudge.taken().await;
                     }
                     return Ok(());
@@ -223,7 +223,9 @@ impl Connection {
         event_loop: &Rc<EventLoop>,
     ) -> Poll<io::Result<Input>> {
         let mut scratch = event_loop.scratch.borrow_mut();
-        let room = if self.state.borrow().session.authenticated { scratch.len() } else { STRANGER_READ };
+        // What is encrypted comes in whole records, however little of it is wanted.
+        let in_full = self.state.borrow().session.authenticated || matches!(source, ReadHalf::Tls(_));
+        let room = if in_full { scratch.len() } else { STRANGER_READ };
         let Poll::Ready(read) = source.poll_read(cx, &mut scratch[..room]) else {
             return self.nudge.poll_taken(cx).map(|()| Ok(Input::Ran(Pause::NeedsInput)));
         };
@@ -234,6 +236,9 @@ impl Connection {
         let bytes = &scratch[..read];
         event_loop.deliver();
         let mut state = self.state.borrow_mut();
+        if let Some(name) = source.take_peer_name() {
+            event_loop.log_in_by_certificate(&mut state.session, &name);
+        }
         count(&state.session.client.bytes_in, read);
         event_loop.metrics.add(Counter::NetInputBytes, read as u64);
         event_loop.metrics.count(Counter::ReadsProcessed);
@@ -535,9 +540,14 @@ impl Connection {
             && state.session.client.active_ms.load(Relaxed) < then_ms
     }
 
+    /// Whether it is a TLS connection from before then (milliseconds since the Unix epoch) that has no keys yet.
+    pub(super) fn is_handshaking_since(&self, then_ms: i64) -> bool {
+        self.socket.is_handshaking() && self.state.borrow().session.client.created_ms < then_ms
+    }
+
     /// Whether all its replies have left.
     pub(super) fn has_sent_all(&self) -> bool {
-        self.state.borrow().replies.is_empty()
+        self.state.borrow().replies.is_empty() && !self.socket.holds_back()
     }
 
     /// Ends the connection at once.
@@ -556,7 +566,7 @@ impl Connection {
         // Who waits for the client to take replies looks again after every piece.
         let is_waited_for = state.replies.len() > state.output_high(event_loop);
         let mut written = 0;
-        while written < free.min(SEND_MAX) {
+        while written < free.min(SEND_MAX) || (written == free && self.socket.holds_back()) {
             match self.socket.try_write(&state.replies.as_bytes()[written..free]) {
                 Ok(0) => break,
                 Ok(sent) => written += sent,

@@ -18,9 +18,12 @@ use super::journal::LogJournal;
 use super::mailbox::{Mailbox, Message};
 use super::memory;
 use super::socket::{self, Accepted};
+use super::tls::Tls;
+use crate::acl::DEFAULT_USER;
 use crate::aof::{Commit, LogFailed, Policy};
+use crate::command::permission::log_in;
 use crate::command::{Action, Effects};
-use crate::config::Settings;
+use crate::config::{Settings, TlsAuthClientsUser};
 use crate::engine::{Engine, Lsn, Turn, Wake, Woken};
 use crate::metrics::latency::Event;
 use crate::metrics::{Counter, Gauge, LoopMetrics};
@@ -35,6 +38,8 @@ pub struct Shell {
     pub engine: Engine,
     /// Where it is kept.
     pub journal: Arc<LogJournal>,
+    /// How TLS connections are made.
+    pub tls: Arc<Tls>,
     /// How the loops reach each other; as many as there are loops.
     pub mailboxes: Arc<[Mailbox]>,
     /// Connections of each loop, those on their way to it included.
@@ -445,7 +450,7 @@ impl EventLoop {
         let settings = self.settings();
         let keepalive = Duration::from_secs(settings.tcp_keepalive.into());
         let Accepted { raw, address, local_address } = accepted;
-        let (source, sink) = match socket::register(raw, keepalive) {
+        let (source, sink) = match socket::register(raw, keepalive, &self.shell.tls) {
             Ok(halves) => halves,
             Err(error) => {
                 tracing::debug!(%error, address, "the connection was gone before it began");
@@ -458,10 +463,25 @@ impl EventLoop {
         let client = Arc::new(client);
         server.clients.insert(Arc::clone(&client));
         self.metrics.raise(Gauge::ConnectedClients);
-        let session = Session::new(client, !settings.requirepass.is_set());
+        let mut session = Session::new(client, server.users.default_user().is_open());
+        session.identity = server.users.identify(DEFAULT_USER).unwrap_or_default();
         let connection = Rc::new(Connection::new(sink, session));
         self.connections.borrow_mut().insert(id, Rc::clone(&connection));
         tokio::task::spawn_local(connection.run(source, Rc::clone(self)));
+    }
+
+    /// Makes a session that of the user whom a verified certificate names, if the settings say so and there is one.
+    pub(super) fn log_in_by_certificate(&self, session: &mut Session, name: &str) {
+        if self.settings().tls_auth_clients_user == TlsAuthClientsUser::Off {
+            return;
+        }
+        let found = self.shell.engine.server.users.identify(name.as_bytes());
+        match found.filter(|identity| identity.user().enabled) {
+            Some(identity) => log_in(session, identity),
+            None => {
+                tracing::debug!(client = session.client.id, "the certificate names nobody who may log in");
+            }
+        }
     }
 
     /// Tells a waiting client something.
@@ -491,6 +511,7 @@ impl EventLoop {
             ticks.tick().await;
             round = round.wrapping_add(1);
             if round.is_multiple_of(10) {
+                self.drop_handshakes();
                 self.drop_idle_connections();
                 self.cut_off_slow_readers();
             }
@@ -533,6 +554,20 @@ impl EventLoop {
                 if !self.unsent.borrow().is_empty() {
                     self.schedule_flush();
                 }
+            }
+        }
+    }
+
+    /// Ends connections that have not come to terms about their keys in good time.
+    fn drop_handshakes(&self) {
+        const HANDSHAKE_MS: i64 = 10_000;
+        if self.settings().tls_port == 0 {
+            return;
+        }
+        let deadline = self.clock.now_ms() - HANDSHAKE_MS;
+        for connection in self.connections.borrow().values() {
+            if connection.is_handshaking_since(deadline) {
+                connection.kill();
             }
         }
     }

@@ -15,6 +15,8 @@ use crate::config::{Bind, BindAddress};
 pub enum Listener {
     /// TCP.
     Tcp(std::net::TcpListener),
+    /// TCP, for TLS.
+    Tls(std::net::TcpListener),
     /// A Unix socket, removed when the server ends.
     Unix(std::os::unix::net::UnixListener, PathBuf),
 }
@@ -24,6 +26,10 @@ impl fmt::Display for Listener {
         match self {
             Listener::Tcp(listener) => match listener.local_addr() {
                 Ok(address) => address.fmt(f),
+                Err(error) => error.fmt(f),
+            },
+            Listener::Tls(listener) => match listener.local_addr() {
+                Ok(address) => write!(f, "{address} (TLS)"),
                 Err(error) => error.fmt(f),
             },
             Listener::Unix(_, path) => path.display().fmt(f),
@@ -46,7 +52,7 @@ impl fmt::Display for ListenError {
 
 impl std::error::Error for ListenError {}
 
-/// Binds every address in `bind` to `port` (0: no TCP) and, if given, the Unix socket.
+/// Binds every address in `bind` to `port` and to `tls_port` (0: none) and, if given, the Unix socket.
 ///
 /// An address may be a name; an optional one may be missing on this machine.
 ///
@@ -55,18 +61,21 @@ impl std::error::Error for ListenError {}
 pub fn listen(
     bind: &Bind,
     port: u16,
+    tls_port: u16,
     backlog: u32,
     unix_socket: Option<(&Path, Option<u32>)>,
 ) -> Result<Vec<Listener>, ListenError> {
     let mut listeners = Vec::new();
     let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
-    let addresses = if port == 0 { &[][..] } else { &bind.0[..] };
-    for address in addresses {
+    let ports = [(port, Listener::Tcp as fn(_) -> _), (tls_port, Listener::Tls)].into_iter();
+    let wanted =
+        ports.filter(|(port, _)| *port != 0).flat_map(|port| bind.0.iter().map(move |at| (port, at)));
+    for ((port, listener), address) in wanted {
         let bound = resolve(address, port).and_then(|addresses| {
             addresses.into_iter().map(|address| tcp(address, backlog)).collect::<io::Result<Vec<_>>>()
         });
         match bound {
-            Ok(bound) => listeners.extend(bound.into_iter().map(Listener::Tcp)),
+            Ok(bound) => listeners.extend(bound.into_iter().map(listener)),
             Err(cause) if address.optional && is_missing(&cause) => {}
             Err(cause) => return Err(ListenError { what: format!("{}:{port}", address.host), cause }),
         }

@@ -7,8 +7,10 @@
 //! each other's mailboxes.
 
 mod acceptor;
+mod acl_file;
 mod bell;
 mod caretaker;
+mod certificate;
 mod clock;
 mod config_file;
 mod connection;
@@ -19,9 +21,11 @@ mod mailbox;
 mod memory;
 mod nudge;
 mod socket;
+mod tls;
 mod vitals;
 
 pub use acceptor::accept;
+pub use acl_file::AclFiles;
 pub use bell::Bell;
 pub use caretaker::tend_log;
 pub use clock::Clock;
@@ -30,4 +34,5 @@ pub use event_loop::{EventLoop, Shell};
 pub use journal::LogJournal;
 pub use listen::{ListenError, Listener, listen};
 pub use mailbox::{Mailbox, Message};
+pub use tls::Tls;
 pub use vitals::{positions, vitals};

@@ -1,13 +1,16 @@
-//! A connection's socket, TCP or Unix: one half to read from, one to write to.
+//! A connection's socket, TCP, TCP with TLS, or Unix: one half to read from, one to write to.
 
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
+
+use super::tls::{Tls, TlsReader, TlsSession};
 
 /// A connection as it was accepted, before it belongs to a loop.
 #[derive(Debug)]
@@ -20,6 +23,7 @@ pub struct Accepted {
 #[derive(Debug)]
 pub(super) enum Raw {
     Tcp(std::net::TcpStream),
+    Tls(std::net::TcpStream),
     Unix(std::os::unix::net::UnixStream),
 }
 
@@ -27,6 +31,7 @@ pub(super) enum Raw {
 #[derive(Debug)]
 pub(super) enum ReadHalf {
     Tcp(tcp::OwnedReadHalf),
+    Tls(TlsReader),
     Unix(unix::OwnedReadHalf),
 }
 
@@ -34,23 +39,22 @@ pub(super) enum ReadHalf {
 #[derive(Debug)]
 pub(super) enum WriteHalf {
     Tcp(tcp::OwnedWriteHalf),
+    Tls(Rc<TlsSession>),
     Unix(unix::OwnedWriteHalf),
 }
 
 /// Registers a socket with the current loop. `keepalive` is the idle time before probes; zero for none.
-pub(super) fn register(raw: Raw, keepalive: Duration) -> io::Result<(ReadHalf, WriteHalf)> {
+pub(super) fn register(raw: Raw, keepalive: Duration, tls: &Tls) -> io::Result<(ReadHalf, WriteHalf)> {
     match raw {
         Raw::Tcp(stream) => {
-            stream.set_nodelay(true)?;
-            if !keepalive.is_zero() {
-                let probes = TcpKeepalive::new()
-                    .with_time(keepalive)
-                    .with_interval((keepalive / 3).max(Duration::from_secs(1)))
-                    .with_retries(3);
-                SockRef::from(&stream).set_tcp_keepalive(&probes)?;
-            }
-            let (read, write) = TcpStream::from_std(stream)?.into_split();
+            let (read, write) = register_tcp(stream, keepalive)?;
             Ok((ReadHalf::Tcp(read), WriteHalf::Tcp(write)))
+        }
+        Raw::Tls(stream) => {
+            let (socket, write) = register_tcp(stream, keepalive)?;
+            let session = TlsSession::new(write, tls.accept()?);
+            let reader = TlsReader { socket, session: Rc::clone(&session), ended: false, asked: false };
+            Ok((ReadHalf::Tls(reader), WriteHalf::Tls(session)))
         }
         Raw::Unix(stream) => {
             let (read, write) = UnixStream::from_std(stream)?.into_split();
@@ -64,6 +68,21 @@ const PROBE: Duration = Duration::from_secs(20);
 /// How long the peer of a client that has waited may leave probes unanswered, or take nothing of a reply.
 const UNANSWERED: Duration = Duration::from_secs(45);
 
+fn register_tcp(
+    stream: std::net::TcpStream,
+    keepalive: Duration,
+) -> io::Result<(tcp::OwnedReadHalf, tcp::OwnedWriteHalf)> {
+    stream.set_nodelay(true)?;
+    if !keepalive.is_zero() {
+        let probes = TcpKeepalive::new()
+            .with_time(keepalive)
+            .with_interval((keepalive / 3).max(Duration::from_secs(1)))
+            .with_retries(3);
+        SockRef::from(&stream).set_tcp_keepalive(&probes)?;
+    }
+    Ok(TcpStream::from_std(stream)?.into_split())
+}
+
 impl ReadHalf {
     /// Waits until the peer has ended the connection, though nothing is read: what it sent before may still be
     /// there.
@@ -72,8 +91,17 @@ impl ReadHalf {
         let ended = match self {
             ReadHalf::Tcp(half) => half.ready(Interest::PRIORITY).await,
             ReadHalf::Unix(half) => half.ready(Interest::PRIORITY).await,
+            ReadHalf::Tls(reader) => reader.socket.ready(Interest::PRIORITY).await,
         };
         ended.map(drop)
+    }
+
+    /// Whom the peer's certificate names; asked for once, when something has been read.
+    pub(super) fn take_peer_name(&mut self) -> Option<String> {
+        match self {
+            ReadHalf::Tls(reader) => reader.take_peer_name(),
+            ReadHalf::Tcp(_) | ReadHalf::Unix(_) => None,
+        }
     }
 
     /// Reads what there is into `buffer` and returns how many bytes; zero at the end. A read that does not fill
@@ -83,6 +111,7 @@ impl ReadHalf {
         let read = match self {
             ReadHalf::Tcp(half) => Pin::new(half).poll_read(cx, &mut buffer),
             ReadHalf::Unix(half) => Pin::new(half).poll_read(cx, &mut buffer),
+            ReadHalf::Tls(reader) => return reader.poll_read(cx, buffer.initialize_unfilled()),
         };
         ready!(read)?;
         Poll::Ready(Ok(buffer.filled().len()))
@@ -93,6 +122,7 @@ impl WriteHalf {
     pub(super) async fn writable(&self) -> io::Result<()> {
         match self {
             WriteHalf::Tcp(half) => half.writable().await,
+            WriteHalf::Tls(session) => session.socket().writable().await,
             WriteHalf::Unix(half) => half.writable().await,
         }
     }
@@ -101,13 +131,18 @@ impl WriteHalf {
         match self {
             WriteHalf::Tcp(half) => half.try_write(bytes),
             WriteHalf::Unix(half) => half.try_write(bytes),
+            WriteHalf::Tls(session) => session.try_write(bytes),
         }
     }
 
     /// Notices a peer whose machine is gone within about a minute: whoever waits may be handed a message. Not if
     /// probes are switched off (`tcp-keepalive 0`), and not less often than they say.
     pub(super) fn probe_often(&self, tcp_keepalive_s: u32) {
-        let WriteHalf::Tcp(half) = self else { return };
+        let half = match self {
+            WriteHalf::Tcp(half) => half,
+            WriteHalf::Tls(session) => session.socket(),
+            WriteHalf::Unix(_) => return,
+        };
         if tcp_keepalive_s == 0 {
             return;
         }
@@ -119,10 +154,24 @@ impl WriteHalf {
             socket.set_tcp_keepalive(&probes).and_then(|()| socket.set_tcp_user_timeout(Some(UNANSWERED)));
     }
 
+    /// Whether bytes that were taken have not left yet; writing nothing sees to them.
+    pub(super) fn holds_back(&self) -> bool {
+        matches!(self, WriteHalf::Tls(session) if session.holds_back())
+    }
+
+    /// Whether the two sides have not agreed on keys yet.
+    pub(super) fn is_handshaking(&self) -> bool {
+        matches!(self, WriteHalf::Tls(session) if session.is_handshaking())
+    }
+
     /// Ends both directions: whoever waits for the socket is woken. One that has ended already may be told so.
     pub(super) fn shut_down(&self) {
         let _ = match self {
             WriteHalf::Tcp(half) => SockRef::from(half.as_ref()).shutdown(std::net::Shutdown::Both),
+            WriteHalf::Tls(session) => {
+                session.say_goodbye();
+                SockRef::from(session.socket().as_ref()).shutdown(std::net::Shutdown::Both)
+            }
             WriteHalf::Unix(half) => SockRef::from(half.as_ref()).shutdown(std::net::Shutdown::Both),
         };
     }

@@ -14,6 +14,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod acl;
 mod comparison;
 mod draw;
 mod edges;
@@ -55,6 +56,7 @@ const EVENTS: Mix = &[
     (15, keys::step),
     (5, |draw| transactions::step(draw, &[streams::step, lists::step, strings::step, keys::step])),
 ];
+const USERS: Mix = &[(1, acl::step)];
 
 #[test]
 fn lists_strings_and_keys_over_resp2() {
@@ -123,6 +125,16 @@ fn publish_subscribe_over_resp2() {
 #[test]
 fn publish_subscribe_over_resp3() {
     pubsub::compare(Protocol::Resp3, 3_000, 20_250_108);
+}
+
+#[test]
+fn users_over_resp2() {
+    compare(USERS, Protocol::Resp2, 40_000, 20_250_105);
+}
+
+#[test]
+fn users_over_resp3() {
+    compare(USERS, Protocol::Resp3, 40_000, 20_250_106);
 }
 
 /// A difference we mean to have, or that is the reference's own accident.
