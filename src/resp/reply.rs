@@ -84,6 +84,11 @@ impl Reply {
         }
     }
 
+    /// Makes room for so many more bytes.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.bytes.reserve(bytes);
+    }
+
     /// Takes all bytes out.
     #[must_use]
     pub fn take(&mut self) -> Vec<u8> {
@@ -246,7 +251,7 @@ impl Reply {
 
     /// An array whose length is known only once its elements have been said: `elements` returns it.
     pub fn array_of(&mut self, elements: impl FnOnce(&mut Reply) -> usize) -> Replied {
-        let start = self.bytes.len();
+        let start = self.len();
         let len = elements(self);
         self.array_before(start, len)
     }
@@ -270,7 +275,7 @@ impl Reply {
         self.header(kind, value);
         // The header goes in front: one move of the elements, and no memory but the buffer's own.
         let header = self.bytes.len() - end;
-        self.bytes[start..].rotate_right(header);
+        self.bytes[self.sent + start..].rotate_right(header);
         Replied(())
     }
 
@@ -297,6 +302,22 @@ impl Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_header_comes_to_its_place_when_a_part_of_the_replies_is_sent() {
+        let mut reply = Reply::new(Protocol::Resp2);
+        reply.bulk("before");
+        reply.bulk("not yet sent");
+        reply.discard_front("$6\r\nbe".len());
+        let start = reply.len();
+        reply.integer(1);
+        reply.array_before(start, 1);
+        reply.array_of(|reply| {
+            reply.integer(2);
+            1
+        });
+        assert_eq!(reply.as_bytes(), b"fore\r\n$12\r\nnot yet sent\r\n*1\r\n:1\r\n*1\r\n:2\r\n");
+    }
 
     #[test]
     fn a_header_may_come_when_what_it_counts_has_been_said() {
