@@ -187,7 +187,9 @@ impl Connection {
         if state.input.is_empty() {
             return Poll::Ready(Ok(Input::Ran(self.run_requests(event_loop, state, Some(bytes)))));
         }
-        if (state.input.len() + read) as u64 > event_loop.settings().client_query_buffer_limit {
+        if (state.input.len() + read) as u64
+            > event_loop.setting(|settings| settings.client_query_buffer_limit)
+        {
             event_loop.metrics.count(Counter::QueryBufferDisconnections);
             return Poll::Ready(Ok(Input::End));
         }
@@ -219,7 +221,7 @@ impl Connection {
         if state.closing {
             return Pause::Closes;
         }
-        let bulk_max = event_loop.settings().proto_max_bulk_len;
+        let bulk_max = event_loop.setting(|settings| settings.proto_max_bulk_len);
         let State { session, parser, input, replies, .. } = state;
         let before = replies.len();
         let buffer = fresh.unwrap_or(input);
@@ -318,13 +320,17 @@ impl Connection {
         }
     }
 
-    /// Takes in what a waiting client sends, to be run later. Returns whether it is still there.
+    /// Takes in what a waiting client sends, to be run later. Returns whether it is still there. Once it does not wait
+    /// any more what it sends is left to be read as usual.
     fn poll_ahead(
         &self,
         cx: &mut Context<'_>,
         source: &mut ReadHalf,
         event_loop: &EventLoop,
     ) -> Poll<io::Result<bool>> {
+        if self.state.borrow().waiter.is_none() {
+            return Poll::Ready(Ok(true));
+        }
         let mut scratch = event_loop.scratch.borrow_mut();
         let read = ready!(source.poll_read(cx, &mut scratch))?;
         self.state.borrow_mut().input.extend_from_slice(&scratch[..read]);
@@ -376,8 +382,12 @@ impl Connection {
             }
             Wake::Retry(at_ms) => state.retry_at = Some(event_loop.clock.at_ms(at_ms)),
         }
+        // Who is answered and has sent nothing more has nothing to do until more comes.
+        let idles = state.waiter.is_none() && state.input.is_empty() && !state.closing;
         drop(borrowed);
-        self.nudge.give();
+        if !idles {
+            self.nudge.give();
+        }
     }
 
     /// Whether nothing has come since then (milliseconds since the Unix epoch) and nothing is waited for.
