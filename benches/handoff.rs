@@ -1,4 +1,5 @@
 //! What it costs to hand over: a shard's lock from one loop to another, and a message to somebody who waits for it.
+#![allow(clippy::disallowed_methods, reason = "a benchmark has clocks and threads")]
 
 use std::hint::black_box;
 use std::sync::Arc;

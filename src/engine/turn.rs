@@ -158,8 +158,8 @@ impl<'e> Turn<'e> {
     pub fn retry(&mut self, waiter: &Waiter) {
         self.hold(waiter.shards);
         if waiter.parked.load(Relaxed) {
-            let again = |key: &Box<[u8]>| Ready { db: waiter.db, key: key.clone(), news: false };
-            self.ready.extend(waiter.keys.iter().map(again));
+            let keys = waiter.keys.iter().cloned();
+            self.ready.extend(keys.map(|key| Ready { db: waiter.db, key, news: false }));
             self.serve_ready();
         }
     }

@@ -237,9 +237,9 @@ impl EventLoop {
                     cx.waker().wake_by_ref();
                 }
             }
-            Poll::Pending
+            Poll::<()>::Pending
         };
-        std::future::poll_fn(end_tick).await
+        std::future::poll_fn(end_tick).await;
     }
 
     /// The end of a tick: commits the log if anything here depends on it, then sends what is safe to say.
