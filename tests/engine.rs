@@ -108,6 +108,45 @@ fn moves_in_a_circle_come_to_rest() {
 }
 
 #[test]
+fn readers_of_a_stream_are_served_by_what_may_bring_entries() {
+    check(
+        "
+        c1: XADD s 5-0 f a
+          $3 5-0
+          log: XADD s 5-0 f a
+        c1: XGROUP CREATE s g $
+          +OK
+          log: XGROUP CREATE s g 5-0 ENTRIESREAD -1
+        c2: XREAD BLOCK 0 STREAMS s 5-0
+          (blocks)
+        c3: XREADGROUP GROUP g c BLOCK 0 STREAMS s >
+          (blocks)
+          log: XGROUP CREATECONSUMER s g c
+        c1: XDEL s 5-0
+          :1
+          log: XDEL s 5-0
+        c1: XGROUP SETID s g 5-0
+          +OK
+          log: XGROUP SETID s g 5-0 ENTRIESREAD -1
+        c4: XREAD BLOCK 0 STREAMS s 4-0
+          (blocks)
+        c1: XADD other 5-0 f b
+          $3 5-0
+          log: XADD other 5-0 f b
+        c1: RENAME other s
+          +OK
+          c3: -NOGROUP No such key 's' or consumer group 'g' in XREADGROUP with GROUP option
+          c4: *1 *2 $1 s *1 *2 $3 5-0 *2 $1 f $1 b
+          log: RENAME other s
+        c1: XADD s 6-0 f c
+          $3 6-0
+          c2: *1 *2 $1 s *1 *2 $3 6-0 *2 $1 f $1 c
+          log: XADD s 6-0 f c
+        ",
+    );
+}
+
+#[test]
 fn a_waiter_on_many_keys_is_served_once() {
     check(
         "

@@ -260,13 +260,14 @@ impl Client {
     }
 }
 
-/// User and system time of a process, in microseconds; zero without one.
+/// CPU time of all threads of a process, in microseconds; zero without one.
 fn cpu_us(pid: Option<u32>) -> Result<f64, Box<dyn Error>> {
-    // The kernel tells it in hundredths of a second, whatever its own tick is.
-    const TICKS_A_SECOND: f64 = 100.0;
     let Some(pid) = pid else { return Ok(0.0) };
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
-    Ok((ticks(11) + ticks(12)) / TICKS_A_SECOND * 1e6)
+    let mut total_ns = 0;
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        // Nanoseconds on a core come first.
+        let stat = std::fs::read_to_string(thread?.path().join("schedstat"))?;
+        total_ns += stat.split(' ').next().unwrap_or_default().parse::<u64>()?;
+    }
+    Ok(total_ns as f64 / 1e3)
 }

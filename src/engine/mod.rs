@@ -85,7 +85,11 @@ impl Engine {
     pub fn replay(&self, db: u8, now_ms: i64, args: Args<'_>, scratch: &mut Replay) -> Result<(), String> {
         let mut parser = RequestParser::default();
         let args = logged(args, &mut parser).map_err(|error| error.to_string())?;
-        let row = table().resolve(args).map_err(|error| text(error.text()))?;
+        let row = match scratch.last {
+            Some(row) if row.is_named_by(args) => row,
+            _ => table().resolve(args).map_err(|error| text(error.text()))?,
+        };
+        scratch.last = Some(row);
         scratch.session.db = db;
         scratch.reply.truncate(0);
         scratch.effects.records.clear();
@@ -233,13 +237,15 @@ pub struct Replay {
     reply: Reply,
     effects: Effects,
     metrics: LoopMetrics,
+    /// The command before: it is likely to come again.
+    last: Option<&'static Row>,
 }
 
 impl Replay {
     /// Replays as the given session, which no client owns, and counts what it does.
     #[must_use]
     pub fn new(session: Session, metrics: LoopMetrics) -> Replay {
-        Replay { session, reply: Reply::default(), effects: Effects::default(), metrics }
+        Replay { session, reply: Reply::default(), effects: Effects::default(), metrics, last: None }
     }
 }
 
@@ -258,6 +264,9 @@ fn text(bytes: &[u8]) -> String {
 fn shards_of(row: &Row, args: Args<'_>) -> ShardSet {
     if row.command.flags.contains(crate::command::Flags::WHOLE) {
         return ShardSet::ALL;
+    }
+    if let Some(at) = row.only_key {
+        return ShardSet::EMPTY.with(crate::keyspace::shard_of(&args[at]));
     }
     row.command
         .key_positions(args)

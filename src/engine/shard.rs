@@ -125,6 +125,11 @@ impl ShardSet {
 
     /// The shards, in ascending order.
     pub(super) fn iter(self) -> impl Iterator<Item = usize> {
-        (0..SHARDS).filter(move |shard| self.0 & (1 << shard) != 0)
+        let mut left = self.0;
+        std::iter::from_fn(move || {
+            let shard = (left != 0).then(|| left.trailing_zeros() as usize)?;
+            left &= left - 1;
+            Some(shard)
+        })
     }
 }

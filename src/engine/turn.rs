@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::journal::Lsn;
-use super::shard::{Place, Shard, ShardSet};
+use super::shard::{Shard, ShardSet};
 use super::waiter::{Ending, Queue, Waiter};
 use super::{Engine, Held, logged, shards_of};
 use crate::command::monitor;
@@ -37,8 +37,8 @@ pub struct Turn<'e> {
     pub(super) now_ms: i64,
     pub(super) effects: &'e mut Effects,
     metrics: &'e LoopMetrics,
-    /// The command that ran last.
-    last: Option<&'static Row>,
+    /// The command that ran last: what it logged is likely to be itself.
+    ran: Option<&'static Row>,
     random: u64,
     /// How long what runs takes; `None` while the log is replayed, which is not counted at all.
     stopwatch: Option<fn() -> u64>,
@@ -50,13 +50,22 @@ pub struct Turn<'e> {
     /// Those of them that a request has asked for; the others are there for whom it may wake.
     asked: ShardSet,
     /// Keys whose waiters are to be served before the next request, in the order in which they became ready.
-    ready: VecDeque<Place>,
+    ready: VecDeque<Ready>,
     lsn: Lsn,
     /// What those who published in this turn had been told depends on this.
     published_after: Lsn,
     /// How many of the messages not yet on their way their publisher has been shown, if it listens itself.
     shown: usize,
     woken: Vec<Woken>,
+}
+
+/// A key whose waiters are to be served.
+#[derive(Debug)]
+struct Ready {
+    db: u8,
+    key: Box<[u8]>,
+    /// Whether entries may have been added to a stream.
+    news: bool,
 }
 
 /// How a request ended.
@@ -89,6 +98,9 @@ pub enum Wake {
     Retry(i64),
 }
 
+/// Bytes made room for in the reply to a waiter: enough for a small message.
+const WOKEN_REPLY: usize = 256;
+
 /// The most keys one command removes because their time has come, besides its own.
 const EXPIRED_MAX: usize = 256;
 
@@ -107,7 +119,7 @@ impl<'e> Turn<'e> {
             ended_ns: stopwatch.map_or(0, |now_ns| now_ns()),
             engine,
             metrics,
-            last: None,
+            ran: None,
             now_ms,
             effects,
             random: random | 1,
@@ -200,7 +212,8 @@ impl<'e> Turn<'e> {
                 self.unpark(waiter, None);
             }
         } else {
-            self.ready.extend(waiter.keys.iter().map(|key| (waiter.db, key.clone())));
+            let keys = waiter.keys.iter().cloned();
+            self.ready.extend(keys.map(|key| Ready { db: waiter.db, key, news: false }));
             self.serve_ready();
         }
     }
@@ -371,7 +384,9 @@ impl<'e> Turn<'e> {
 
     /// Finds the command and checks that it may run now.
     fn admit(&mut self, session: &mut Session, args: Args<'_>) -> Result<&'static Row, Error> {
-        let row = match self.last {
+        // Who has sent a command is likely to send it again.
+        let last = session.client.last_command.load(Relaxed);
+        let row = match table().rows().get(usize::from(last)) {
             Some(row) if row.is_named_by(args) => row,
             _ => table().resolve(args).inspect_err(|_| {
                 if let Some(row) = table().named(args) {
@@ -379,7 +394,6 @@ impl<'e> Turn<'e> {
                 }
             })?,
         };
-        self.last = Some(row);
         self.may_run(row, session, args).inspect_err(|_| self.metrics.command_rejected(row.number.into()))?;
         session.client.last_command.store(row.number, Relaxed);
         Ok(row)
@@ -423,6 +437,7 @@ impl<'e> Turn<'e> {
         args: Args<'_>,
         reply: &mut Reply,
     ) -> Result<Outcome, Error> {
+        self.ran = Some(row);
         let mut keys = view(&mut self.held, session.db);
         let uses_keys =
             row.uses_keys && (!session.client.no_touch.load(Relaxed) || row.command.name == "touch");
@@ -662,7 +677,7 @@ impl<'e> Turn<'e> {
         for key in waiter.keys.iter().filter(|key| served != Some(&***key)) {
             let was_first = self.held.shard(shard_of(key)).waiters.remove(key, waiter);
             if was_first && matches!(waiter.condition, Condition::Claim(..)) {
-                self.ready.push_back((waiter.db, key.clone()));
+                self.ready.push_back(Ready { db: waiter.db, key: key.clone(), news: false });
             }
         }
         waiter.parked.store(false, Relaxed);
@@ -691,25 +706,24 @@ impl<'e> Turn<'e> {
     /// Runs waiters' requests, key by key in the order in which they became ready, until nobody is left who
     /// can be served. Serving may make further keys ready.
     fn serve_ready(&mut self) {
-        while let Some((db, key)) = self.ready.pop_front() {
-            self.serve_key(db, key);
+        while let Some(ready) = self.ready.pop_front() {
+            self.serve_key(&ready);
         }
     }
 
     /// Serves those who wait for one key, first come first served whatever they wait for.
-    fn serve_key(&mut self, db: u8, key: Box<[u8]>) {
-        let home = shard_of(&key);
-        let mut queues = self.held.shard(home).waiters.take(db, &key);
+    fn serve_key(&mut self, ready: &Ready) {
+        let Ready { db, ref key, news } = *ready;
+        let home = shard_of(key);
+        let mut queues = self.held.shard(home).waiters.take(db, key);
         // The next to try of each queue.
         let first = |(at, queue): (usize, &Queue)| Some(Reverse((queue.first_after(None)?, at)));
         let mut next: BinaryHeap<_> = queues.iter().enumerate().filter_map(first).collect();
         while let Some(Reverse((ticket, at))) = next.pop() {
             let queue = &mut queues[at];
-            let kind = self.held.shard(home).keyspace.database(db).get(&key).map(Value::kind);
-            match queue.condition {
-                Condition::List if kind != Some(Type::List) => continue,
-                Condition::Stream if kind != Some(Type::Stream) => continue,
-                _ => {}
+            let value = self.held.shard(home).keyspace.database(db).get(key);
+            if !may_serve(&queue.condition, value, news) {
+                continue;
             }
             let waiter = Arc::clone(&queue.waiters[&ticket]);
             if waiter.client.killed.load(Relaxed) {
@@ -717,7 +731,7 @@ impl<'e> Turn<'e> {
             } else if self.serve_one(&waiter) {
                 queue.waiters.remove(&ticket);
                 self.held.shard(home).waiters.count(&waiter, home, -1);
-                self.unpark(&waiter, Some(&key));
+                self.unpark(&waiter, Some(key));
             } else if matches!(queue.condition, Condition::Group(_) | Condition::Claim(..)) {
                 // What the first does not find, nobody behind it does. Of a list some want more than others,
                 // of a stream some have read less.
@@ -735,6 +749,7 @@ impl<'e> Turn<'e> {
         session.protocol = waiter.protocol;
         session.identity = waiter.identity.clone();
         let mut reply = Reply::new(waiter.protocol);
+        reply.reserve(WOKEN_REPLY);
         let mark = self.effects.records.mark();
         self.expire_for(waiter.row, waiter.db, waiter.request.as_args());
         let request = waiter.request.as_args();
@@ -773,7 +788,10 @@ impl<'e> Turn<'e> {
             while let Some(args) = parser.next(run, limits).expect("records are requests") {
                 let mut carried = RequestParser::default();
                 let args = logged(args, &mut carried).expect("what records carry are requests");
-                let row = table().resolve(args).expect("records are commands of the table");
+                let row = match self.ran {
+                    Some(row) if row.is_named_by(args) => row,
+                    _ => table().resolve(args).expect("records are commands of the table"),
+                };
                 if row.command.flags.contains(Flags::WHOLE) {
                     // The only such command with arguments is `SWAPDB`, and they are databases.
                     let named = args.tail(1).iter().filter_map(number::unsigned).map(|db| db as u8);
@@ -781,18 +799,22 @@ impl<'e> Turn<'e> {
                         for shard in self.held.shards() {
                             shard.mark_all_changed(db);
                             let waited_for = shard.waiters.keys().filter(|at| at.0 == db);
-                            self.ready.extend(waited_for.map(|(db, key)| (db, key.into())));
+                            let all = waited_for.map(|(db, key)| Ready { db, key: key.into(), news: true });
+                            self.ready.extend(all);
                         }
                     }
                 }
+                // No other command about streams alone adds entries.
+                let news = row.command.group != Group::Stream || row.command.name == "xadd";
                 for at in row.command.key_positions(args) {
                     let key = &args[at];
                     let shard = self.held.shard(shard_of(key));
                     shard.mark_changed(db, key);
-                    if shard.waiters.contains(db, key)
-                        && !self.ready.iter().any(|(d, k)| *d == db && **k == *key)
-                    {
-                        self.ready.push_back((db, key.into()));
+                    if shard.waiters.contains(db, key, news) {
+                        match self.ready.iter_mut().find(|ready| ready.db == db && *ready.key == *key) {
+                            Some(ready) => ready.news |= news,
+                            None => self.ready.push_back(Ready { db, key: key.into(), news }),
+                        }
                     }
                 }
             }
@@ -805,6 +827,19 @@ fn notify_expired(server: &Server, effects: &mut Effects, db: u8, key: &[u8]) {
     let events = server.keyspace_events();
     if events.contains(KeyspaceEvents::EXPIRED) {
         announce(&server.pubsub, events, effects, db, "expired", key);
+    }
+}
+
+/// Whether a waiter could find what it waits for in the key as it is: if not, its command need not run.
+fn may_serve(condition: &Condition, value: Option<&Value>, news: bool) -> bool {
+    match (condition, value) {
+        (Condition::List, value) => value.is_some_and(|value| value.kind() == Type::List),
+        (Condition::Stream, value) => news && value.is_some_and(|value| value.kind() == Type::Stream),
+        (Condition::Group(name), Some(Value::Stream(stream))) => {
+            stream.group_id(name).is_none_or(|group| stream.has_new(group))
+        }
+        // A group that is gone ends the wait, and to claim is to look at the time.
+        (Condition::Group(_) | Condition::Claim(..) | Condition::Time, _) => true,
     }
 }
 

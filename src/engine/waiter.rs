@@ -4,11 +4,13 @@
 //! every shard it spans is held. Being served is running its own command again. So there is nothing to undo
 //! when it dies or gives up, and no message can go with it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use ahash::RandomState;
+use hashbrown::{Equivalent, HashMap};
 
 use super::shard::ShardSet;
 use crate::acl::Identity;
@@ -57,10 +59,37 @@ pub enum Ending {
 /// The queues of one shard.
 #[derive(Debug)]
 pub(super) struct Waiters {
-    by_key: HashMap<(u8, Box<[u8]>), Vec<Queue>, RandomState>,
+    by_key: HashMap<WaitedFor, Vec<Queue>, RandomState>,
     /// For each shard, how many places in our queues belong to waiters that span it besides us.
     spans: Box<[u32; SHARDS]>,
     reach: ShardSet,
+}
+
+/// A key that somebody waits for, and its database.
+#[derive(Debug, PartialEq, Eq)]
+struct WaitedFor(u8, Box<[u8]>);
+
+/// The same, borrowed: finding it copies nothing.
+struct Named<'a>(u8, &'a [u8]);
+
+/// As [`Named`]: who is equal must hash alike.
+impl Hash for WaitedFor {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Named(self.0, &self.1).hash(state);
+    }
+}
+
+impl Hash for Named<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u8(self.0);
+        state.write(self.1);
+    }
+}
+
+impl Equivalent<WaitedFor> for Named<'_> {
+    fn equivalent(&self, key: &WaitedFor) -> bool {
+        self.0 == key.0 && *self.1 == *key.1
+    }
 }
 
 /// Waiters for one key with the same condition, by ticket.
@@ -92,18 +121,27 @@ impl Waiters {
         self.reach
     }
 
-    pub(super) fn contains(&self, db: u8, key: &[u8]) -> bool {
-        !self.by_key.is_empty() && self.by_key.contains_key(&(db, key.into()))
+    /// Whether somebody waits for the key whom a change of it could serve. `news` says whether the change could have
+    /// added entries to a stream: those who read all of a stream wait for nothing else.
+    pub(super) fn contains(&self, db: u8, key: &[u8], news: bool) -> bool {
+        !self.by_key.is_empty()
+            && self.by_key.get(&Named(db, key)).is_some_and(|queues| {
+                // While the queues are taken there are none here.
+                queues.iter().any(|queue| news || queue.condition != Condition::Stream)
+            })
     }
 
     /// Every key somebody waits for.
     pub(super) fn keys(&self) -> impl Iterator<Item = (u8, &[u8])> {
-        self.by_key.keys().map(|(db, key)| (*db, &**key))
+        self.by_key.keys().map(|WaitedFor(db, key)| (*db, &**key))
     }
 
     /// Puts the waiter at its place in the key's queue.
     pub(super) fn insert(&mut self, key: &[u8], waiter: &Arc<Waiter>) {
-        let queues = self.by_key.entry((waiter.db, key.into())).or_default();
+        let queues = match self.by_key.get_mut(&Named(waiter.db, key)) {
+            Some(queues) => queues,
+            None => self.by_key.entry(WaitedFor(waiter.db, key.into())).or_default(),
+        };
         let queue = match queues.iter_mut().position(|queue| queue.condition == waiter.condition) {
             Some(at) => &mut queues[at],
             None => {
@@ -118,8 +156,7 @@ impl Waiters {
 
     /// Takes the waiter out of the key's queue. Returns whether it stood first there.
     pub(super) fn remove(&mut self, key: &[u8], waiter: &Waiter) -> bool {
-        let place = (waiter.db, Box::from(key));
-        let Some(queues) = self.by_key.get_mut(&place) else { return false };
+        let Some(queues) = self.by_key.get_mut(&Named(waiter.db, key)) else { return false };
         let Some(at) = queues.iter().position(|queue| queue.condition == waiter.condition) else {
             return false;
         };
@@ -129,7 +166,7 @@ impl Waiters {
         if queue.waiters.is_empty() {
             queues.swap_remove(at);
             if queues.is_empty() {
-                self.by_key.remove(&place);
+                self.by_key.remove(&Named(waiter.db, key));
             }
         }
         if found {
@@ -138,16 +175,18 @@ impl Waiters {
         first
     }
 
-    /// The key's queues, to be served and [`put back`](Self::put_back).
+    /// The key's queues, to be served and [`put back`](Self::put_back). Until then nobody waits for the key.
     pub(super) fn take(&mut self, db: u8, key: &[u8]) -> Vec<Queue> {
-        self.by_key.remove(&(db, Box::from(key))).unwrap_or_default()
+        self.by_key.get_mut(&Named(db, key)).map(std::mem::take).unwrap_or_default()
     }
 
     /// Puts back what is left of the key's queues.
-    pub(super) fn put_back(&mut self, db: u8, key: Box<[u8]>, mut queues: Vec<Queue>) {
+    pub(super) fn put_back(&mut self, db: u8, key: &[u8], mut queues: Vec<Queue>) {
         queues.retain(|queue| !queue.waiters.is_empty());
-        if !queues.is_empty() {
-            self.by_key.insert((db, key), queues);
+        if queues.is_empty() {
+            self.by_key.remove(&Named(db, key));
+        } else if let Some(place) = self.by_key.get_mut(&Named(db, key)) {
+            *place = queues;
         }
     }
 
@@ -156,7 +195,7 @@ impl Waiters {
     pub(super) fn check(&self, own: usize) -> Vec<(&[u8], &Arc<Waiter>)> {
         let mut spans = Box::new([0; SHARDS]);
         let mut places = Vec::new();
-        for ((db, key), queues) in &self.by_key {
+        for (WaitedFor(db, key), queues) in &self.by_key {
             assert_eq!(shard_of(key), own);
             assert!(!queues.is_empty(), "who is gone leaves no queue behind");
             for (at, queue) in queues.iter().enumerate() {

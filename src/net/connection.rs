@@ -281,7 +281,7 @@ impl Connection {
             state.input.extend_from_slice(fresh.unwrap_or_default());
             return Pause::NeedsLog;
         }
-        let bulk_max = event_loop.settings().proto_max_bulk_len;
+        let bulk_max = event_loop.setting(|settings| settings.proto_max_bulk_len);
         let output_high = state.output_high(event_loop);
         let State { session, parser, input, replies, .. } = state;
         let before = replies.len();
@@ -437,13 +437,17 @@ impl Connection {
         self.nudge.give();
     }
 
-    /// Takes in what a waiting client sends, to be run later. Returns whether it is still there.
+    /// Takes in what a waiting client sends, to be run later. Returns whether it is still there. Once it does not wait
+    /// any more what it sends is left to be read as usual.
     fn poll_ahead(
         &self,
         cx: &mut Context<'_>,
         source: &mut ReadHalf,
         event_loop: &EventLoop,
     ) -> Poll<io::Result<bool>> {
+        if self.state.borrow().waiter.is_none() {
+            return Poll::Ready(Ok(true));
+        }
         let mut scratch = event_loop.scratch.borrow_mut();
         let read = ready!(source.poll_read(cx, &mut scratch))?;
         self.state.borrow_mut().input.extend_from_slice(&scratch[..read]);
@@ -500,8 +504,12 @@ impl Connection {
             }
             Wake::Retry(at_ms) => state.retry_at = Some(event_loop.clock.at_ms(at_ms)),
         }
+        // Who is answered and has sent nothing more has nothing to do until more comes.
+        let idles = state.waiter.is_none() && state.input.is_empty() && !state.closing;
         drop(borrowed);
-        self.nudge.give();
+        if !idles {
+            self.nudge.give();
+        }
     }
 
     /// Takes a published message, unless the client has stopped listening since.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ahash::RandomState;
@@ -17,6 +18,7 @@ use super::connection::{Connection, OUTPUT_HIGH};
 use super::journal::LogJournal;
 use super::mailbox::{Mailbox, Message};
 use super::memory;
+use super::nudge::Nudge;
 use super::socket::{self, Accepted};
 use super::tls::Tls;
 use crate::acl::DEFAULT_USER;
@@ -83,7 +85,8 @@ pub struct EventLoop {
     connections: RefCell<HashMap<u64, Rc<Connection>, RandomState>>,
     /// Connections with replies that have not left.
     unsent: RefCell<Vec<Rc<Connection>>>,
-    flush_scheduled: Cell<bool>,
+    /// Wakes the task that ends the tick.
+    tick_ends: Nudge,
     /// Whether the last turn has published more than is being delivered.
     pub(super) floods: Cell<bool>,
     /// Whether this loop has published to itself.
@@ -132,7 +135,7 @@ impl EventLoop {
             home,
             connections: RefCell::default(),
             unsent: RefCell::default(),
-            flush_scheduled: Cell::new(false),
+            tick_ends: Nudge::default(),
             floods: Cell::new(false),
             messages_wait: Cell::new(false),
             owed: Cell::new(0),
@@ -151,6 +154,7 @@ impl EventLoop {
     /// Runs until the server stops. Must be called inside a `LocalSet` on the loop's own thread.
     pub async fn run(self: &Rc<EventLoop>) {
         let housekeeper = tokio::task::spawn_local(Rc::clone(self).keep_house());
+        let flusher = tokio::task::spawn_local(Rc::clone(self).end_ticks());
         loop {
             for message in self.shell.mailboxes[self.home].receive().await {
                 match message {
@@ -163,6 +167,7 @@ impl EventLoop {
                     Message::Committed => self.schedule_flush(),
                     Message::Stop => {
                         housekeeper.abort();
+                        flusher.abort();
                         self.drain().await;
                         return;
                     }
@@ -174,6 +179,11 @@ impl EventLoop {
     /// The settings as this loop knows them: as they were when its last turn ended, or later.
     pub(super) fn settings(&self) -> Arc<Settings> {
         Arc::clone(&self.settings.borrow().1)
+    }
+
+    /// One of them.
+    pub(super) fn setting<T>(&self, one: impl FnOnce(&Settings) -> T) -> T {
+        one(&self.settings.borrow().1)
     }
 
     /// Counts what has been read; after enough of it, looks at the memory in use.
@@ -338,10 +348,7 @@ impl EventLoop {
 
     /// Ends the tick after the tasks that are ready now.
     pub(super) fn schedule_flush(self: &Rc<EventLoop>) {
-        if !self.flush_scheduled.replace(true) {
-            let event_loop = Rc::clone(self);
-            tokio::task::spawn_local(async move { event_loop.flush() });
-        }
+        self.tick_ends.give();
     }
 
     /// Strikes a connection that is gone.
@@ -353,9 +360,24 @@ impl EventLoop {
         self.shell.connections[self.home].fetch_sub(1, Relaxed);
     }
 
+    /// Flushes whenever that is scheduled.
+    async fn end_ticks(self: Rc<EventLoop>) {
+        let end_tick = |cx: &mut Context<'_>| {
+            if self.tick_ends.poll_taken(cx).is_ready() {
+                self.flush();
+                // Asked for again meanwhile: behind the tasks that are ready by now.
+                if self.tick_ends.poll_taken(cx).is_ready() {
+                    self.tick_ends.give();
+                    cx.waker().wake_by_ref();
+                }
+            }
+            Poll::<()>::Pending
+        };
+        std::future::poll_fn(end_tick).await;
+    }
+
     /// The end of a tick: commits the log if anything here depends on it, then sends what is safe to say.
     fn flush(self: &Rc<EventLoop>) {
-        self.flush_scheduled.set(false);
         if self.messages_wait.take() {
             self.deliver();
         }

@@ -67,7 +67,12 @@ impl<'a> Args<'a> {
     /// A copy that outlives the buffer, no larger than the arguments themselves.
     #[must_use]
     pub fn to_owned(&self) -> OwnedArgs {
-        self.iter().collect()
+        let mut owned = OwnedArgs {
+            bytes: Vec::with_capacity(self.iter().map(<[u8]>::len).sum()),
+            spans: Vec::with_capacity(self.len()),
+        };
+        self.iter().for_each(|arg| owned.push(arg));
+        owned
     }
 }
 

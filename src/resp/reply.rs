@@ -84,6 +84,11 @@ impl Reply {
         }
     }
 
+    /// Makes room for so many more bytes.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.bytes.reserve(bytes);
+    }
+
     /// Takes all bytes out.
     #[must_use]
     pub fn take(&mut self) -> Vec<u8> {
