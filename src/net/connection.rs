@@ -1,8 +1,8 @@
 //! One connection: requests in, replies out, and waiting in between.
 //!
 //! Its memory is bounded: it reads no further request while more than [`OUTPUT_HIGH`] bytes of replies have not
-//! been taken by the client, or while it waits and [`INPUT_WAITING`] bytes have come in the meantime. One
-//! request is bounded by the protocol's limits, one reply by the data it shows.
+//! been taken by the client, while the log is far behind, or while it waits and [`INPUT_WAITING`] bytes have come in
+//! the meantime. One request is bounded by the protocol's limits, one reply by the data it shows.
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
@@ -105,6 +105,11 @@ impl Connection {
         }
     }
 
+    /// Has it look again whether it may go on.
+    pub(super) fn go_on(&self) {
+        self.nudge.give();
+    }
+
     /// The connection's task, from its first byte to its last.
     pub(super) async fn run(self: Rc<Self>, mut source: ReadHalf, event_loop: Rc<EventLoop>) {
         if let Err(error) = self.serve(&mut source, &event_loop).await {
@@ -134,6 +139,10 @@ impl Connection {
                 return Ok(());
             }
             pause = match pause {
+                Pause::NeedsInput | Pause::Yields if event_loop.is_log_behind() => {
+                    self.nudge.taken().await;
+                    pause
+                }
                 Pause::NeedsInput => match poll_fn(|cx| self.poll_input(cx, source, event_loop)).await? {
                     Input::Ran(pause) => pause,
                     // What it has asked before it ended is still answered.

@@ -15,7 +15,7 @@ use super::connection::Connection;
 use super::journal::LogJournal;
 use super::mailbox::{Mailbox, Message};
 use super::socket::{self, Accepted};
-use crate::aof::{Commit, LogFailed, Policy};
+use crate::aof::{Commit, Log, LogFailed, Policy};
 use crate::command::{Action, Effects};
 use crate::config::Settings;
 use crate::engine::{Engine, Lsn, Turn, Wake, Woken};
@@ -71,6 +71,8 @@ pub struct EventLoop {
     flush_scheduled: Cell<bool>,
     /// The log position that everything said or done on this loop depends on.
     owed: Cell<Lsn>,
+    /// Whether more than [`LOG_BEHIND`] bytes waited for the disk when the last tick ended.
+    log_behind: Cell<bool>,
     effects: RefCell<Effects>,
     pub(super) metrics: LoopMetrics,
     random: Cell<u64>,
@@ -81,6 +83,10 @@ pub struct EventLoop {
 
 /// Bytes read from a socket at once.
 const SCRATCH: usize = 64 * 1024;
+
+/// Bytes of the log in memory beyond which no request is run until the disk has caught up: a slow disk must not fill the
+/// memory. Each connection may add what it reads at once.
+const LOG_BEHIND: u64 = 64 * 1024 * 1024;
 
 /// How often the loop looks after what happens without requests: keys that expire, the log's last block.
 const HOUSEKEEPING: Duration = Duration::from_millis(100);
@@ -99,6 +105,7 @@ impl EventLoop {
             unsent: RefCell::default(),
             flush_scheduled: Cell::new(false),
             owed: Cell::new(0),
+            log_behind: Cell::new(false),
             effects: RefCell::default(),
             metrics,
             random: Cell::new(random | 1),
@@ -226,6 +233,7 @@ impl EventLoop {
         if journal.released() < self.owed.get() {
             self.commit();
         }
+        self.look_after_log();
         let released = journal.released();
         if released >= self.owed.get() {
             self.shell.mailboxes[self.home].await_commit(false);
@@ -235,6 +243,22 @@ impl EventLoop {
             if !connection.send(self, released) {
                 self.unsent.borrow_mut().push(connection);
             }
+        }
+    }
+
+    /// Whether connections must wait for the disk before they run another request.
+    pub(super) fn is_log_behind(&self) -> bool {
+        self.log_behind.get()
+    }
+
+    /// Notes whether the log is far behind; when it has caught up, connections go on. On a full disk producers are
+    /// refused anyway, and everybody else must be able to make room.
+    fn look_after_log(&self) {
+        let disk_full = self.shell.engine.server.disk_full.load(Relaxed);
+        let pending = self.shell.journal.log().map_or(0, Log::pending_bytes);
+        let behind = pending > LOG_BEHIND && !disk_full;
+        if self.log_behind.replace(behind) && !behind {
+            self.connections.borrow().values().for_each(|connection| connection.go_on());
         }
     }
 
