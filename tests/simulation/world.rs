@@ -238,7 +238,7 @@ impl Simulation {
             }),
         };
         let mut world = self.world.lock();
-        world.settle(result.clone());
+        world.settle(&result);
         world.outside = None;
         if let (Outside::SetPolicy(Policy::Always), Ok(_)) = (outside, &result) {
             world.policy = Policy::Always;
@@ -329,7 +329,7 @@ impl World {
             _ if self.outside != Some(Outside::Sync) || self.rotation.is_none() => {
                 let (journal, now_ms) = (Arc::clone(&self.process().journal), self.now_ms.unsigned_abs());
                 let result = journal.log().expect("it is loaded").commit(now_ms);
-                self.settle(result);
+                self.settle(&result);
             }
             _ => {}
         }
@@ -353,13 +353,13 @@ impl World {
         self.twin.plan(operation, nth, fault);
     }
 
-    fn settle(&mut self, result: Result<Commit, LogFailed>) {
+    fn settle(&mut self, result: &Result<Commit, LogFailed>) {
         let journal = Arc::clone(&self.process().journal);
         let log = journal.log().expect("it is loaded");
         if self.rotation.is_some_and(|lsn| log.status().written >= lsn) {
             self.rotation = None;
         }
-        let disk_full = match &result {
+        let disk_full = match result {
             Ok(Commit::Done { .. }) => Some(false),
             Ok(Commit::DiskFull) => Some(true),
             Ok(Commit::Idle | Commit::InProgress) => None,
@@ -650,8 +650,10 @@ impl World {
         let released = self.released();
         for at in 0..CLIENTS {
             while self.seats[at].home == home
-                && let Some(due) = self.seats[at].replies.pop_front_if(|due| due.lsn <= released)
+                && let Some(due) = self.seats[at].replies.front().copied()
+                && due.lsn <= released
             {
+                self.seats[at].replies.pop_front();
                 self.tally.told += 1;
                 self.promised.killed = self.promised.killed.max(due.truth);
                 if self.policy == Policy::Always {
