@@ -1,5 +1,7 @@
 //! Keys that do not live for ever.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use super::arguments::{When, is};
 use super::entry::{Access, Categories, Command, Flags, Group, KeySpec};
 use super::{Context, Outcome};
@@ -38,9 +40,10 @@ fn expire_at(cx: &mut Context<'_>, args: Args<'_>, when: When, command: &str) ->
     Ok(cx.reply.integer(i64::from(applies)).into())
 }
 
-/// Lets an existing key expire at a moment: at once, if that has passed.
+/// Lets an existing key expire at a moment: at once, if that has passed. Not while the log is replayed: it tells the
+/// time at which it was written, and what it tells happened before. The key may have lived on; its end is in the log.
 pub(super) fn set_or_remove(cx: &mut Context<'_>, key: &[u8], at_ms: i64) {
-    if at_ms <= cx.now_ms {
+    if at_ms <= cx.now_ms && !cx.server.loading.load(Relaxed) {
         cx.keys.remove(key);
         cx.log(&[b"DEL", key]);
     } else {

@@ -71,6 +71,96 @@ pub(crate) enum Ask {
     Set { key: Key, value: String, ttl_ms: u64 },
     /// `GET` of what may have expired.
     Get { key: Key },
+    /// Any of the other commands, or two in a transaction, on two keys that hold anything. The model does not know them;
+    /// what they have done must be the same after a restart.
+    Any { keys: [Key; 2], lines: Vec<String> },
+}
+
+/// Keys that hold anything.
+pub(crate) const ANY: [&str; 2] = ["w1", "w2"];
+
+/// What is done to them: `K` is one of the keys, `O` the other, `#` a small number, `@` a new word.
+const LINES: &[&str] = &[
+    "RPUSH K a b @",
+    "LPUSH K @",
+    "LSET K 0 @",
+    "LINSERT K BEFORE a @",
+    "LREM K 0 a",
+    "LTRIM K 0 #",
+    "RPOP K #",
+    "LMOVE K O RIGHT LEFT",
+    "LMPOP 2 K O LEFT COUNT #",
+    "DEL K",
+    "UNLINK K",
+    "RENAME K O",
+    "COPY K O REPLACE",
+    "EXPIRE K 1",
+    "PEXPIRE K 50",
+    "PERSIST K",
+    "SET K @",
+    "SET K @ KEEPTTL",
+    "SET K 1 PX 60",
+    "APPEND K @",
+    "INCRBY K #",
+    "INCRBYFLOAT K 1.5",
+    "SETRANGE K # @",
+    "GETDEL K",
+    "GETEX K PX 70",
+    "MSET K @ O @",
+    "XADD K * f @",
+    "XADD K 5-# f @ g @",
+    "XADD K MAXLEN ~ # * f @",
+    "XADD K MINID 5-# * f @",
+    "XADD K IDMP p # * f @",
+    "XADD K IDMPAUTO p * f #",
+    "XADD K NOMKSTREAM * f @",
+    "XDEL K 5-# 5-#",
+    "XDELEX K DELREF IDS 1 5-#",
+    "XTRIM K MAXLEN #",
+    "XTRIM K MINID 5-#",
+    "XSETID K 9999999999999-#",
+    "XSETID K 9999999999999-# ENTRIESADDED 99 MAXDELETEDID 5-1",
+    "XGROUP CREATE K h 0 MKSTREAM",
+    "XGROUP CREATE K h $ MKSTREAM ENTRIESREAD #",
+    "XGROUP SETID K h 5-#",
+    "XGROUP CREATECONSUMER K h c",
+    "XGROUP DELCONSUMER K h c",
+    "XGROUP DESTROY K h",
+    "XREADGROUP GROUP h c COUNT # STREAMS K >",
+    "XREADGROUP GROUP h d COUNT # STREAMS K >",
+    "XREADGROUP GROUP h c NOACK COUNT 1 STREAMS K >",
+    "XREADGROUP GROUP h c STREAMS K 0",
+    "XACK K h 5-# 5-#",
+    "XACKDEL K h ACKED IDS 1 5-#",
+    "XNACK K h FAIL IDS 2 5-# 5-#",
+    "XCLAIM K h d 0 5-# 5-#",
+    "XCLAIM K h d 0 5-# FORCE JUSTID",
+    "XCLAIM K h c 0 5-# RETRYCOUNT # IDLE 30",
+    "XAUTOCLAIM K h d 0 0 COUNT #",
+    "XCFGSET K IDMP-MAXSIZE #",
+];
+
+/// A few of the lines, filled in.
+fn any(random: &mut Random, db: u8, mut message: impl FnMut(&mut Random) -> String) -> Ask {
+    let mut keys = ANY;
+    if random.one_in(2) {
+        keys.reverse();
+    }
+    let count = if random.one_in(4) { 2 } else { 1 };
+    let lines = (0..count).map(|_| {
+        let mut words = Vec::new();
+        for word in random.pick(LINES).split(' ') {
+            words.push(match word {
+                "K" => keys[0].to_owned(),
+                "O" => keys[1].to_owned(),
+                "@" => message(random),
+                word => word.replace('#', &(1 + random.below(9)).to_string()),
+            });
+        }
+        words.join(" ")
+    });
+    let lines = lines.collect();
+    Ask::Any { keys: keys.map(|name| Key { db, name }), lines }
 }
 
 impl Ask {
@@ -99,7 +189,7 @@ impl Ask {
             }
             ids
         };
-        match random.below(100) {
+        match random.below(140) {
             0..18 => {
                 let messages = (0..1 + random.below(3)).map(|_| message(random)).collect();
                 Self::Push { list, messages }
@@ -129,7 +219,8 @@ impl Ask {
                 let key = key(*random.pick(&TIMED));
                 Self::Set { key, value: message(random), ttl_ms: 1 + random.below(400) as u64 }
             }
-            _ => Self::Get { key: key(*random.pick(&TIMED)) },
+            97..100 => Self::Get { key: key(*random.pick(&TIMED)) },
+            _ => any(random, db, message),
         }
     }
 
@@ -150,6 +241,11 @@ impl Ask {
         match self {
             Self::Together { lists: [first, second], stream, .. } => vec![*first, *second, *stream],
             Self::AwaitPop { lists } => lists.to_vec(),
+            Self::Any { keys, lines } => {
+                let named =
+                    |key: &&Key| lines.iter().any(|line| line.split(' ').any(|word| word == key.name));
+                keys.iter().filter(named).copied().collect()
+            }
             Self::Move { from, to, .. } => vec![*from, *to],
             Self::Push { list: key, .. }
             | Self::Pop { list: key, .. }
@@ -185,6 +281,18 @@ impl Ask {
                     line("EXEC".to_owned()),
                 ];
             }
+            Self::Any { lines, .. } => match &lines[..] {
+                [one] => one.clone(),
+                lines => {
+                    let lines = lines.iter().map(String::as_str);
+                    return ["MULTI"]
+                        .into_iter()
+                        .chain(lines)
+                        .chain(["EXEC"])
+                        .map(|text| line(text.to_owned()))
+                        .collect();
+                }
+            },
             Self::Pop { list, count } => format!("LPOP {} {count}", list.name),
             Self::AwaitPop { lists: [first, second] } => format!("BLPOP {} {} 0", first.name, second.name),
             Self::Move { from, to, wait: false } => format!("LMOVE {} {} LEFT RIGHT", from.name, to.name),
@@ -218,6 +326,6 @@ impl Ask {
 /// Every key there can be.
 pub(crate) fn all_keys() -> Vec<Key> {
     let names = LISTS.iter().flat_map(|(list, taken)| [*list, *taken]);
-    let names: Vec<_> = names.chain(STREAMS).chain([COUNTER]).chain(TIMED).collect();
+    let names: Vec<_> = names.chain(STREAMS).chain([COUNTER]).chain(TIMED).chain(ANY).collect();
     (0..DATABASES).flat_map(|db| names.iter().map(move |name| Key { db, name })).collect()
 }

@@ -13,7 +13,7 @@
 //! - Every key shows byte for byte what it showed in the engine that had got to `n`: counters, last ids, delivery times,
 //!   ends of life (I6).
 
-use super::ask::{Ask, DATABASES, Key, STREAMS, TIMED, all_keys};
+use super::ask::{ANY, Ask, DATABASES, Key, STREAMS, TIMED, all_keys};
 use super::disk::Disk;
 use super::model::Model;
 use crate::random::Random;
@@ -495,7 +495,9 @@ impl World {
             self.happened(position, ask, answer);
         }
         let mut keys: Vec<Key> = all.iter().flat_map(|(_, ask, _)| ask.keys()).collect();
-        keys.extend((0..DATABASES).flat_map(|db| TIMED.map(|name| Key { db, name })));
+        // These may have expired meanwhile.
+        let mortal = || TIMED.into_iter().chain(ANY);
+        keys.extend((0..DATABASES).flat_map(|db| mortal().map(move |name| Key { db, name })));
         keys.sort_unstable();
         keys.dedup();
         for key in keys {
@@ -529,7 +531,7 @@ impl World {
         self.note(format_args!("{position} {ask:?} {answer}"));
         self.tally.answers += 1;
         match (ask, answer) {
-            (_, Reply::Error(text)) if !text.starts_with(b"NOGROUP") => self.tally.refused_for_space += 1,
+            (_, Reply::Error(text)) if text.starts_with(b"MISCONF") => self.tally.refused_for_space += 1,
             (Ask::Together { .. }, _) => self.tally.transactions += 1,
             _ => {}
         }
@@ -550,18 +552,25 @@ impl World {
     /// Everything there is to say about a key, expired or not: it is asked at a time before all ends.
     fn text_of(&mut self, key: Key) -> String {
         let Process { engine, metrics, observer, .. } = self.process();
-        let requests = match key.name {
-            name if STREAMS.contains(&name) => vec![vec!["XINFO", "STREAM", name, "FULL", "COUNT", "0"]],
-            name if name.starts_with('q') => vec![vec!["LRANGE", name, "0", "-1"]],
-            name => vec![vec!["GET", name], vec!["PEXPIRETIME", name]],
-        };
         observer.select(key.db);
         let mut effects = Effects::default();
         let mut buffer = resp::Reply::new(observer.protocol);
         let mut turn = engine.turn(0, 1, metrics, &mut effects);
-        for request in requests {
-            let request: OwnedArgs = request.into_iter().collect();
-            turn.execute(observer, request.as_args(), &mut buffer);
+        let mut ask = |line: &str, buffer: &mut resp::Reply| {
+            let request: OwnedArgs = line.split(' ').collect();
+            turn.execute(observer, request.as_args(), buffer);
+        };
+        let name = key.name;
+        ask(&format!("TYPE {name}"), &mut buffer);
+        let shows = match buffer.as_bytes() {
+            b"+none\r\n" => None,
+            b"+list\r\n" => Some(format!("LRANGE {name} 0 -1")),
+            b"+stream\r\n" => Some(format!("XINFO STREAM {name} FULL COUNT 0")),
+            _ => Some(format!("GET {name}")),
+        };
+        if let Some(shows) = shows {
+            ask(&shows, &mut buffer);
+            ask(&format!("PEXPIRETIME {name}"), &mut buffer);
         }
         let _ = turn.finish();
         let text = String::from_utf8(buffer.take()).expect("all data are text").replace("\r\n", " ");
@@ -585,7 +594,7 @@ impl World {
 
     /// Keys expire though nobody asks.
     fn expire(&mut self) {
-        for name in TIMED {
+        for name in TIMED.into_iter().chain(ANY) {
             let before = self.pending();
             let ((), lsn, woken) = self.turn(|turn| turn.expire(shard_of(name.as_bytes())));
             self.said(before, lsn, 0, Vec::new(), woken);
@@ -815,7 +824,7 @@ impl World {
 
     /// Clients read all there is, and the naive model knows the answers.
     fn read_everything(&mut self) {
-        for key in all_keys() {
+        for key in all_keys().into_iter().filter(|key| !ANY.contains(&key.name)) {
             let ask = match key.name {
                 name if name.starts_with('q') => Ask::Look { list: key },
                 name if STREAMS.contains(&name) && self.model.has_group(key) => {
