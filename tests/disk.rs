@@ -420,13 +420,14 @@ fn check_client(connection: &mut Connection, client: usize) -> usize {
 /// A file with a file system of its own, mounted; gone with the value.
 struct Image {
     directory: Directory,
+    copies: std::cell::Cell<usize>,
 }
 
 impl Image {
     /// None where this machine does not let us mount; then that is said.
     fn mount(test: &str, mebibytes: u64) -> Option<Self> {
         let directory = Directory::new();
-        let image = Self { directory };
+        let image = Self { directory, copies: 0.into() };
         let file = File::create(image.file()).expect("our own file");
         file.set_len(mebibytes << 20).expect("a sparse file");
         fs::create_dir(image.path()).expect("a place to mount it");
@@ -443,7 +444,7 @@ impl Image {
     }
 
     fn file(&self) -> PathBuf {
-        self.directory.path().join("image")
+        self.directory.path().join(format!("image-{}", self.copies.get()))
     }
 
     fn path(&self) -> PathBuf {
@@ -459,17 +460,27 @@ impl Image {
     }
 
     fn mount_again(&self) {
-        run("umount", &[text(&self.path())]).expect("nobody uses it");
+        self.next_file();
         run("mount", &["-o", "loop", text(&self.file()), text(&self.path())]).expect("it was mounted before");
     }
 
     fn grow(&self, mebibytes: u64) {
-        run("umount", &[text(&self.path())]).expect("nobody uses it");
+        self.next_file();
         let file = File::options().write(true).open(self.file()).expect("our own file");
         file.set_len(mebibytes << 20).expect("a sparse file");
         run("e2fsck", &["-f", "-p", text(&self.file())]).expect("it is whole");
         run("resize2fs", &[text(&self.file())]).expect("it can grow");
         run("mount", &["-o", "loop", text(&self.file()), text(&self.path())]).expect("it was mounted before");
+    }
+
+    /// Goes on with a copy: whoever has made a mount namespace meanwhile keeps the old mount, which stays as it is, and
+    /// mounting the same file would find that.
+    fn next_file(&self) {
+        run("umount", &["-l", text(&self.path())]).expect("it is mounted");
+        let old = self.file();
+        self.copies.set(self.copies.get() + 1);
+        run("cp", &["--sparse=always", text(&old), text(&self.file())]).expect("there is room for a copy");
+        fs::remove_file(old).expect("our own file");
     }
 }
 
@@ -603,8 +614,11 @@ fn may_trace(test: &str) -> bool {
 
 /// Runs a program; what it has said if it fails.
 fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
+    // Where the programs for file systems are, whoever runs this.
+    let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
     let output = Command::new(program)
         .args(arguments)
+        .env("PATH", path)
         .stdin(Stdio::null())
         .output()
         .map_err(|error| format!("{program}: {error}"))?;

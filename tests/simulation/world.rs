@@ -815,7 +815,11 @@ impl World {
         for key in all_keys() {
             let text = self.text_of(key);
             match self.shown.get(&key) {
-                Some((_, known)) => assert_eq!(text, *known, "{key:?} after a restart at position {found}"),
+                Some((_, known)) => assert!(
+                    text == *known,
+                    "{key:?} after a restart at position {found}: {}",
+                    difference(known, &text)
+                ),
                 None => self.look_at(key, 0),
             }
         }
@@ -846,6 +850,13 @@ fn after(disk: &Twin, crash: Crash) -> Twin {
         Crash::Kill => disk.killed(),
         Crash::PowerCut(unsynced) => disk.power_cut(unsynced),
     }
+}
+
+/// Two texts from a little before the place where they differ.
+fn difference(expected: &str, found: &str) -> String {
+    let same = expected.bytes().zip(found.bytes()).take_while(|(a, b)| a == b).count();
+    let part = |text: &str| text[same.saturating_sub(120)..text.len().min(same + 120)].to_owned();
+    format!("…{}… was due, …{}… is there", part(expected), part(found))
 }
 
 fn used(twin: &Twin) -> u64 {
