@@ -1,8 +1,9 @@
 //! One connection: requests in, replies out, and waiting in between.
 //!
 //! Its memory is bounded: it reads no further request while more than [`OUTPUT_HIGH`] bytes of replies have not
-//! been taken by the client, while the log is far behind, or while it waits and [`INPUT_WAITING`] bytes have come in
-//! the meantime. One request is bounded by the protocol's limits, one reply by the data it shows.
+//! been taken by the client, while the log is far behind and replies wait for it, or while it waits and
+//! [`INPUT_WAITING`] bytes have come in the meantime. One request is bounded by the protocol's limits, one reply by
+//! the data it shows.
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
@@ -24,7 +25,7 @@ use crate::engine::{Ending, Executed, Lsn, Waiter, Wake};
 use crate::error::Error;
 use crate::metrics::Counter;
 use crate::resp::{Limits, Reply, RequestParser};
-use crate::session::Session;
+use crate::session::{Replies, Session};
 
 /// Requests run in one turn before others get theirs.
 const BATCH: usize = 128;
@@ -110,6 +111,15 @@ impl Connection {
         self.nudge.give();
     }
 
+    /// Whether the log is far behind and this client adds to it without looking: it has replies that wait for the log,
+    /// or takes none. Who asks one thing at a time is served.
+    fn must_wait_for_log(&self, event_loop: &EventLoop) -> bool {
+        event_loop.is_log_behind() && {
+            let state = self.state.borrow();
+            !state.replies.is_empty() || state.session.replies != Replies::On
+        }
+    }
+
     /// The connection's task, from its first byte to its last.
     pub(super) async fn run(self: Rc<Self>, mut source: ReadHalf, event_loop: Rc<EventLoop>) {
         if let Err(error) = self.serve(&mut source, &event_loop).await {
@@ -139,7 +149,7 @@ impl Connection {
                 return Ok(());
             }
             pause = match pause {
-                Pause::NeedsInput | Pause::Yields if event_loop.is_log_behind() => {
+                Pause::NeedsInput | Pause::Yields if self.must_wait_for_log(event_loop) => {
                     self.nudge.taken().await;
                     pause
                 }
@@ -450,7 +460,7 @@ impl Connection {
         state.sent_bytes(written);
         let done = state.replies.is_empty();
         state.sending = !done;
-        let wake = state.closing || is_waited_for;
+        let wake = state.closing || is_waited_for || event_loop.is_log_behind();
         drop(borrowed);
         if wake {
             self.nudge.give();

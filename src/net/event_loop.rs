@@ -84,8 +84,8 @@ pub struct EventLoop {
 /// Bytes read from a socket at once.
 const SCRATCH: usize = 64 * 1024;
 
-/// Bytes of the log in memory beyond which no request is run until the disk has caught up: a slow disk must not fill the
-/// memory. Each connection may add what it reads at once.
+/// Bytes of the log in memory beyond which clients that do not wait for their replies must wait for the disk: a slow one
+/// must not fill the memory. Each connection may add what it reads at once.
 const LOG_BEHIND: u64 = 64 * 1024 * 1024;
 
 /// How often the loop looks after what happens without requests: keys that expire, the log's last block.
@@ -246,7 +246,7 @@ impl EventLoop {
         }
     }
 
-    /// Whether connections must wait for the disk before they run another request.
+    /// Whether the disk is far behind.
     pub(super) fn is_log_behind(&self) -> bool {
         self.log_behind.get()
     }
