@@ -88,7 +88,7 @@ struct World {
     outside: Option<Outside>,
     /// Where a new file begins that is not there yet.
     rotation: Option<Lsn>,
-    /// The log has failed: the process has ended.
+    /// The log has failed, or something else: the process has ended.
     failed: bool,
     promised: Promised,
     model: Model,
@@ -173,7 +173,8 @@ impl Simulation {
     /// Lives through one seed.
     pub(crate) fn run(seed: u64) -> Tally {
         let mut random = Random::new(seed);
-        let policy = *random.pick(&[Policy::Always, Policy::Always, Policy::EverySec, Policy::No]);
+        let policy =
+            *random.pick(&[Policy::Always, Policy::Always, Policy::EverySec, Policy::EverySec, Policy::No]);
         let simulation = Arc::new_cyclic(|myself| Simulation {
             world: Mutex::new(World {
                 myself: Weak::clone(myself),
@@ -240,6 +241,8 @@ impl Simulation {
         let mut world = self.world.lock();
         world.settle(&result);
         world.outside = None;
+        // What a sync has promised is best tried at once.
+        world.failed |= outside == Outside::Sync && world.random.one_in(6);
         if let (Outside::SetPolicy(Policy::Always), Ok(_)) = (outside, &result) {
             world.policy = Policy::Always;
             world.promised.cut = world.promised.killed;
@@ -251,7 +254,9 @@ impl Simulation {
     pub(crate) fn meanwhile(&self) {
         // Not while the simulation itself is at it: the process is starting, or a loop inside this is committing.
         let Some(mut world) = self.world.try_lock() else { return };
-        if world.outside.is_none() || world.failed || !world.random.one_in(3) {
+        // Beside the thread that syncs everybody goes on; a loop that syncs holds up others now and then only.
+        let busy = if world.outside == Some(Outside::Sync) { 1 } else { 3 };
+        if world.outside.is_none() || world.failed || !world.random.one_in(busy) {
             return;
         }
         for _ in 0..1 + world.random.below(3) {
@@ -279,17 +284,17 @@ impl World {
         self.now_ms += self.random.below(8) as i64;
         let home = self.random.below(LOOPS);
         match self.random.below(1000) {
-            0..520 => self.client_turn(),
-            520..760 => {
+            0..490 => self.client_turn(),
+            490..730 => {
                 if self.released() < self.position() {
                     return Some(Outside::Commit);
                 }
                 self.send(home);
             }
-            760..840 => self.send(home),
-            840..890 => self.open_mail(home),
-            890..910 => return Some(Outside::Cover),
-            910..935 if self.policy == Policy::EverySec => return Some(Outside::Sync),
+            730..810 => self.send(home),
+            810..850 => self.open_mail(home),
+            850..870 => return Some(Outside::Cover),
+            870..935 if self.policy == Policy::EverySec => return Some(Outside::Sync),
             935..942 => {
                 let log = Arc::clone(&self.process().journal);
                 self.rotation = Some(log.log().expect("it is loaded").rotate());
