@@ -1,9 +1,13 @@
 //! What a restart makes of the files it finds: torn, flipped, extended, swapped, missing.
+//!
+//! Whatever was done to them, a start either finds the right prefix, and then another write and another start find both,
+//! or is refused, and then nothing was changed and the next start is refused for the same reason. `MILLSTREAM_LONG=1`
+//! tears and flips a log of 64 KiB instead of a small one.
 
 mod aof_support;
 
 use aof_support::*;
-use millstream::aof::{Commit, LoadError, Policy, Records, Storage, Twin};
+use millstream::aof::{Commit, LoadError, Policy, Records, Storage, Twin, Unsynced};
 
 /// A log of `blocks` blocks with one push each, sizes varied. Returns the disk, the commands in order, and the file
 /// offset at which each block ends.
@@ -29,10 +33,25 @@ fn goes_on(twin: &Twin, before: &[Command]) {
     assert_eq!(commands, before);
     let written = send(&log, "after the restart");
     drop(log);
-    let (_, commands, recovery) =
-        start(&twin.power_cut(millstream::aof::Unsynced::Lost), Policy::Always).unwrap();
+    let (_, commands, recovery) = start(&twin.power_cut(Unsynced::Lost), Policy::Always).unwrap();
     assert_eq!(commands.split_last(), Some((&written, before)));
     assert_eq!(recovery.contents.cut, None);
+}
+
+/// Starts twice: both are refused for this reason and leave every file as it was.
+fn stays_refused(twin: &Twin, why: &LoadError) {
+    let files = || {
+        let mut names = twin.list("appendonlydir").unwrap();
+        names.sort();
+        let bytes = |name: &String| twin.contents(&format!("appendonlydir/{name}")).unwrap();
+        names.iter().map(|name| (name.clone(), bytes(name))).collect::<Vec<_>>()
+    };
+    let before = files();
+    for _ in 0..2 {
+        let again = start(twin, Policy::Always).unwrap_err();
+        assert_eq!(again.to_string(), why.to_string());
+    }
+    assert!(files() == before, "a refused start has changed something: {why}");
 }
 
 #[test]
@@ -48,10 +67,11 @@ fn a_new_directory_is_created_and_found_again() {
 }
 
 #[test]
-fn a_log_torn_at_any_byte_of_8_kib_keeps_every_whole_block_and_goes_on() {
-    let (twin, commands, ends) = log_of(Policy::Always, 36, false);
+fn a_log_torn_at_any_byte_keeps_every_whole_block_and_goes_on() {
+    let (kibibytes, blocks) = if long_form() { (64, 288) } else { (8, 36) };
+    let (twin, commands, ends) = log_of(Policy::Always, blocks, false);
     let whole = twin.contents(FILE).unwrap();
-    assert!(whole.len() >= 8 * 1024, "{}", whole.len());
+    assert!(whole.len() >= kibibytes * 1024, "{}", whole.len());
     for len in ends[0]..=whole.len() {
         let torn = twin.killed();
         torn.set_contents(FILE, &whole[..len]);
@@ -64,14 +84,17 @@ fn a_log_torn_at_any_byte_of_8_kib_keeps_every_whole_block_and_goes_on() {
     for len in 0..ends[0] {
         let torn = twin.killed();
         torn.set_contents(FILE, &whole[..len]);
-        assert!(matches!(look(&torn), Err(LoadError::Damaged { offset: 0, .. })), "torn at {len}");
+        let error = look(&torn).unwrap_err();
+        assert!(matches!(error, LoadError::Damaged { offset: 0, .. }), "torn at {len}: {error}");
+        stays_refused(&torn, &error);
     }
 }
 
 #[test]
 fn a_flipped_bit_is_refused_or_cuts_what_nobody_was_promised() {
     for policy in [Policy::Always, Policy::EverySec] {
-        let (twin, commands, ends) = log_of(policy, 6, policy == Policy::Always);
+        let blocks = if long_form() { 288 } else { 6 };
+        let (twin, commands, ends) = log_of(policy, blocks, policy == Policy::Always);
         let mut bytes = twin.contents(FILE).unwrap();
         let durable = look(&twin).unwrap().1.unwrap().durable as usize;
         let mut cuts = 0;
@@ -90,26 +113,106 @@ fn a_flipped_bit_is_refused_or_cuts_what_nobody_was_promised() {
                     goes_on(&flipped, &found);
                     cuts += 1;
                 }
-                Err(LoadError::Damaged { first, .. }) => assert_eq!(first, bad as u64, "bit {bit}"),
-                Err(LoadError::OtherServer { .. }) => {}
-                Err(other) => panic!("bit {bit}: {other}"),
+                Err(error) => {
+                    match error {
+                        LoadError::Damaged { first, .. } => assert_eq!(first, bad as u64, "bit {bit}"),
+                        LoadError::OtherServer { .. } => {}
+                        _ => panic!("bit {bit}: {error}"),
+                    }
+                    stays_refused(&flipped, &error);
+                }
             }
         }
         assert!(cuts > 0);
     }
 }
 
+/// Two files with some blocks each. Returns the disk, the commands in order, and the names of the files.
+fn log_of_two_files(covered: bool) -> (Twin, Vec<Command>, [String; 2]) {
+    let twin = Twin::new();
+    let (log, ..) = start(&twin, Policy::Always).unwrap();
+    let mut sent = Vec::new();
+    for block in 0..10 {
+        sent.push(send(&log, &format!("value-{block}-{}", "x".repeat(block * 41 % 100))));
+        if block == 4 {
+            log.rotate();
+            log.commit(NOW_MS).unwrap();
+        }
+    }
+    if covered {
+        assert!(matches!(log.cover(NOW_MS), Ok(Commit::Done { .. })));
+    }
+    drop(log);
+    (twin, sent, [1, 2].map(|n| format!("appendonlydir/appendonly.aof.{n}.incr.aof")))
+}
+
+#[test]
+fn a_flipped_bit_in_any_file_of_several_is_refused_when_all_is_vouched_for() {
+    let (twin, commands, files) = log_of_two_files(true);
+    assert_eq!(look(&twin).unwrap().0, commands);
+    let newest = twin.contents(&files[1]).unwrap();
+    let cover = newest.len() - millstream::aof::block::HEADER_LEN;
+    for name in &files {
+        let mut bytes = twin.contents(name).unwrap();
+        for bit in 0..bytes.len() * 8 {
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let flipped = twin.killed();
+            flipped.set_contents(name, &bytes);
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            match look(&flipped) {
+                // The last block vouches for the one before; it carries nothing itself.
+                Ok((found, _)) => assert!(
+                    *name == files[1] && bit / 8 >= cover && found == commands,
+                    "bit {bit} of {name} was not noticed"
+                ),
+                Err(error) => stays_refused(&flipped, &error),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_manifest_torn_at_any_byte_or_with_any_bit_flipped_is_refused() {
+    let name = "appendonlydir/appendonly.aof.manifest";
+    let (twin, commands, _) = log_of_two_files(false);
+    let mut bytes = twin.contents(name).unwrap();
+    let refused = |bytes: &[u8], what: &str| {
+        let changed = twin.killed();
+        changed.set_contents(name, bytes);
+        match look(&changed) {
+            Ok(_) => panic!("{what} was accepted"),
+            Err(error) => stays_refused(&changed, &error),
+        }
+    };
+    for len in 0..bytes.len() {
+        refused(&bytes[..len], &format!("a manifest of {len} bytes"));
+    }
+    for bit in 0..bytes.len() * 8 {
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        refused(&bytes, &format!("bit {bit}"));
+        bytes[bit / 8] ^= 1 << (bit % 8);
+    }
+    goes_on(&twin, &commands);
+}
+
+/// Lengths of tails, from a byte to a mebibyte: around headers, sectors, pages and what is read at once.
+const TAILS: [usize; 16] =
+    [1, 2, 108, 109, 110, 511, 512, 513, 4095, 4096, 65_535, 65_536, 131_072, 500_000, 1_048_575, 1_048_576];
+
 #[test]
 fn tails_that_are_not_blocks_are_cut() {
     let (twin, commands, ends) = log_of(Policy::Always, 5, false);
     let whole = twin.contents(FILE).unwrap();
     let mut seed = Seed(7);
-    for len in [1, 2, 108, 109, 110, 511, 512, 4096, 65_535, 65_536] {
+    for len in TAILS {
         let nul = vec![0; len];
         let garbage: Vec<u8> = (0..len).map(|_| seed.next() as u8).collect();
         // What a reused sector may hold: an old part of this very file, from the middle of a block.
         let old: Vec<u8> = whole[ends[1] + 7..].iter().copied().cycle().take(len).collect();
-        for tail in [nul, garbage, old] {
+        // A block that was begun, and then nothing.
+        let begun: Vec<u8> =
+            whole[ends[1]..ends[1] + 20.min(len)].iter().copied().chain(vec![0; len - 20.min(len)]).collect();
+        for tail in [nul, garbage, old, begun] {
             let extended = twin.killed();
             extended.set_contents(FILE, &[&whole[..], &tail].concat());
             let cut = look(&extended).unwrap().1.unwrap().cut.unwrap();
@@ -117,6 +220,56 @@ fn tails_that_are_not_blocks_are_cut() {
             goes_on(&extended, &commands);
         }
     }
+}
+
+#[test]
+fn old_data_behind_the_log_is_cut_or_refused_and_never_replayed() {
+    let (twin, commands, files) = log_of_two_files(false);
+    let [older, newest] = files.each_ref().map(|name| twin.contents(name).unwrap());
+    let other = {
+        let other = Twin::new();
+        let id = millstream::aof::DirectoryId([0x77; 16]);
+        let (log, _) = millstream::aof::open(
+            &storage(&other),
+            id,
+            Policy::Always,
+            NOW_MS,
+            &mut |_, _, _| Ok(()),
+            &mut |_| {},
+        )
+        .unwrap();
+        (0..12).for_each(|value| drop(send(&log, &format!("foreign {value}"))));
+        other.contents(FILE).unwrap()
+    };
+    let (mut cut, mut refused) = (0, 0);
+    let mut check = |source: &[u8], from: usize, len: usize, what: &str| {
+        let tail: Vec<u8> = source[from..].iter().chain(source).copied().cycle().take(len).collect();
+        let extended = twin.killed();
+        extended.set_contents(&files[1], &[&newest[..], &tail].concat());
+        match look(&extended) {
+            Ok((found, contents)) => {
+                assert_eq!(found, commands, "{len} bytes of {what} from {from}");
+                assert_eq!(contents.unwrap().cut.map(|cut| cut.bytes), Some(len as u64));
+                goes_on(&extended, &commands);
+                cut += 1;
+            }
+            Err(error) => {
+                stays_refused(&extended, &error);
+                refused += 1;
+            }
+        }
+    };
+    for (source, what) in [(&newest, "the same file"), (&older, "the file before"), (&other, "another log")] {
+        for from in 0..source.len() {
+            check(source, from, source.len() - from, what);
+        }
+        for len in TAILS {
+            for from in [0, 1, millstream::aof::block::FILE_START_LEN, source.len() / 2] {
+                check(source, from, len, what);
+            }
+        }
+    }
+    assert!(cut > 1000 && refused > 10, "{cut} cut, {refused} refused");
 }
 
 #[test]
@@ -204,7 +357,7 @@ fn a_file_of_another_log_or_in_the_wrong_place_is_refused() {
     assert!(matches!(case(2, &[&file(2)[..], b"\0"].concat()), Err(LoadError::Damaged { .. })), "long");
     assert!(matches!(case(4, &file(3)), Err(LoadError::Unlisted { .. })), "stale manifest");
     let missing = twin.killed();
-    millstream::aof::Storage::remove(&missing, &name(2)).unwrap();
+    missing.remove(&name(2)).unwrap();
     assert!(matches!(look(&missing), Err(LoadError::Missing { .. })));
     assert!(matches!(start(&missing, Policy::Always), Err(LoadError::Missing { .. })));
 }
@@ -224,7 +377,7 @@ fn what_is_not_ours_or_not_complete_is_never_taken_for_an_empty_log() {
     other_server(FILE, &[&twin.contents(FILE).unwrap()[..], redis_incr].concat());
 
     let no_manifest = twin.killed();
-    millstream::aof::Storage::remove(&no_manifest, manifest).unwrap();
+    no_manifest.remove(manifest).unwrap();
     assert!(matches!(start(&no_manifest, Policy::Always), Err(LoadError::NoManifest { .. })));
     for bytes in [&b""[..], b"# millstream/1 "] {
         let changed = twin.killed();

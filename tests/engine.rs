@@ -786,3 +786,19 @@ fn more_keys_expire_than_one_turn_removes() {
     assert_eq!(house.engine.keys(), 0);
     assert_eq!(house.restarted().engine.keys(), 0);
 }
+
+#[test]
+fn a_key_that_was_kept_in_time_is_kept_by_a_log_that_was_written_later() {
+    let mut house = House::new();
+    house.run(
+        1,
+        &["RPUSH q a", "PEXPIRE q 50", "PERSIST q", "RPUSH r b", "PEXPIRE r 50", "RPUSH r c", "PEXPIRE r 90"],
+    );
+    house.run(1, &["SET t x PX 50", "GETEX t PX 60", "SET u y", "EXPIREAT u 1"]);
+    house.tape.written_at(5000);
+    let mut after = house.restarted();
+    assert_eq!(after.run(1, &["LRANGE q 0 -1", "LRANGE r 0 -1", "GET t"]).0, "*1 $1 a *2 $1 b $1 c $1 x");
+    assert_eq!(after.dump(), house.dump());
+    after.now_ms = 5000;
+    assert_eq!(after.run(1, &["LRANGE q 0 -1", "EXISTS r t"]).0, "*1 $1 a :0");
+}

@@ -320,7 +320,8 @@ pub fn open(
 /// Cuts what has to be cut, and makes durable what was read.
 ///
 /// A process before this one may have ended because a sync failed. What it wrote can then be read, from the page cache,
-/// but counts as clean: a sync would succeed and mean nothing. So all bytes that no block vouches for are written again.
+/// but counts as clean: a sync would succeed and mean nothing. So all bytes that no block vouches for are written again,
+/// and the length is set again even if nothing has to be cut: a cut may have failed in the same way.
 fn make_durable(storage: &dyn Storage, contents: &Contents) -> Result<Arc<dyn StorageFile>, LoadError> {
     for name in &contents.leftovers {
         storage.remove(name).map_err(StorageError::new("remove", name))?;
@@ -341,9 +342,7 @@ fn make_durable(storage: &dyn Storage, contents: &Contents) -> Result<Arc<dyn St
         storage::write_all(&*file, at, piece).map_err(StorageError::new("write", &name))?;
         at += want as u64;
     }
-    if contents.cut.is_some() {
-        file.truncate(contents.end).map_err(StorageError::new("truncate", &name))?;
-    }
+    file.truncate(contents.end).map_err(StorageError::new("truncate", &name))?;
     file.sync().map_err(StorageError::new("sync", &name))?;
     if contents.manifest_is_stale {
         directory::prepare_manifest(storage, &contents.manifest)?;

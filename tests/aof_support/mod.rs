@@ -71,6 +71,11 @@ pub(crate) fn send(log: &Log, value: &str) -> Command {
     command
 }
 
+/// Whether the long form of a test was asked for.
+pub(crate) fn long_form() -> bool {
+    std::env::var_os("MILLSTREAM_LONG").is_some()
+}
+
 /// A small generator for tests that want many cases from one seed (xorshift).
 pub(crate) struct Seed(pub(crate) u64);
 

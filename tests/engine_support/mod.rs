@@ -62,6 +62,11 @@ impl Tape {
         }
     }
 
+    /// As if everything so far was written only now: the time of a block is never before what is in it.
+    pub(crate) fn written_at(&self, now_ms: i64) {
+        self.appends.lock().iter_mut().for_each(|append| append.now_ms = now_ms);
+    }
+
     pub(crate) fn appends(&self) -> Lsn {
         self.appends.lock().len() as Lsn
     }

@@ -253,9 +253,13 @@ fn read_again(
         answer.count();
     }
     answer.close(cx.reply, section, true);
+    let mut claims = Claims::default();
     for pending in delivered {
-        group.put_pending(delivered_again(pending, consumer, now_ms));
+        let after = delivered_again(pending, consumer, now_ms);
+        group.put_pending(after);
+        claims.add(after.id, after.deliveries);
     }
+    claims.log(cx, key, reader.group, reader.consumer, now_ms);
     if is_new {
         log_consumer(cx, key, reader.group, reader.consumer);
         notify_consumer(cx, key);
@@ -724,6 +728,7 @@ mod tests {
               log: XGROUP SETID t g 1-1 ENTRIESREAD 1
             XREADGROUP GROUP g c MAXSIZE 1 STREAMS t s 0 >
               *1 *2 $1 t *1 *2 $3 1-1 *2 $1 f $1 v
+              log: XCLAIM t g c 0 1-1 TIME 1000 RETRYCOUNT 2 FORCE JUSTID
             XREADGROUP GROUP g c MAXSIZE 1 STREAMS t s > >
               *1 *2 $1 t *1 *2 $3 2-1 *2 $1 f $1 v
               log: XCLAIM t g c 0 2-1 TIME 1000 RETRYCOUNT 1 FORCE JUSTID
@@ -883,16 +888,19 @@ mod tests {
             # now 2000
             XREADGROUP GROUP g c BLOCK 0 NOACK CLAIM 0 STREAMS s 1-1
               *1 *2 $1 s *2 *2 $3 2-1 *-1 *2 $3 3-1 *2 $1 f $1 v
+              log: XCLAIM s g c 0 3-1 TIME 2000 RETRYCOUNT 2 FORCE JUSTID
             XREADGROUP GROUP g d COUNT 1 STREAMS s 0
               *1 *2 $1 s *0
               log: XGROUP CREATECONSUMER s g d
             XREADGROUP GROUP g c COUNT 1 STREAMS s 0
               *1 *2 $1 s *1 *2 $3 1-1 *2 $1 f $1 v
+              log: XCLAIM s g c 0 1-1 TIME 2000 RETRYCOUNT 2 FORCE JUSTID
             XPENDING s g - + 10
               *3 *4 $3 1-1 $1 c :0 :2 *4 $3 2-1 $1 c :1000 :1 *4 $3 3-1 $1 c :0 :2
             # resp 3
             XREADGROUP GROUP g c STREAMS s 1-1
               %1 $1 s *2 *2 $3 2-1 _ *2 $3 3-1 *2 $1 f $1 v
+              log: XCLAIM s g c 0 3-1 TIME 2000 RETRYCOUNT 3 FORCE JUSTID
             ",
         );
     }
