@@ -579,7 +579,13 @@ impl Reader<'_, '_> {
             return Err(file.damaged(0, expected, expected, what));
         };
         let foreign = |what| {
-            let what = format!("{what}; blocks from {expected} on should be in it");
+            // A base counts its own.
+            let missing = if expected > 0 {
+                format!("; blocks from {expected} on should be in it")
+            } else {
+                String::new()
+            };
+            let what = format!("{what}{missing}");
             Err(LoadError::Foreign { file: file.name.clone(), what })
         };
         let directory = *self.directory.get_or_insert(start.directory);
