@@ -27,7 +27,7 @@ use crate::error::Error;
 use crate::metrics::{Counter, Gauge};
 use crate::pubsub::Parcel;
 use crate::resp::{Limits, Reply, RequestParser};
-use crate::session::Session;
+use crate::session::{Replies, Session};
 
 /// Requests run in one turn before others get theirs.
 const BATCH: usize = 128;
@@ -277,7 +277,7 @@ impl Connection {
         if state.closing || self.killed.get() {
             return Pause::Closes;
         }
-        if event_loop.is_log_behind() {
+        if event_loop.is_log_behind() && state.adds_to_the_log() {
             state.input.extend_from_slice(fresh.unwrap_or_default());
             return Pause::NeedsLog;
         }
@@ -496,6 +496,8 @@ impl Connection {
             Wake::Reply(reply) => {
                 debug_assert!(state.waiter.is_some(), "only who waits is answered from outside");
                 (state.waiter, state.timeout_at, state.retry_at) = (None, None, None);
+                // Its silence begins now.
+                state.session.client.active_ms.store(event_loop.clock.now_ms(), Relaxed);
                 if state.session.takes_reply() {
                     state.replies.raw(&reply);
                     state.gate(lsn);
@@ -556,6 +558,11 @@ impl Connection {
     /// Whether all its replies have left.
     pub(super) fn has_sent_all(&self) -> bool {
         self.state.borrow().replies.is_empty() && !self.socket.holds_back()
+    }
+
+    /// Bytes of replies that have not left; one for what TLS holds back.
+    pub(super) fn unsent(&self) -> usize {
+        self.state.borrow().replies.len() + usize::from(self.socket.holds_back())
     }
 
     /// Ends the connection at once.
@@ -672,6 +679,12 @@ impl Connection {
 }
 
 impl State {
+    /// Whether the client sends on though replies of it wait for the log, or it wants none: on a slow disk it must
+    /// wait, or memory would fill up with what it sends.
+    fn adds_to_the_log(&self) -> bool {
+        !self.replies.is_empty() || self.session.replies != Replies::On
+    }
+
     /// Bytes of unsent replies beyond which no further request is run.
     fn output_high(&self, event_loop: &EventLoop) -> usize {
         match self.session.authenticated {

@@ -615,16 +615,21 @@ impl EventLoop {
         }
     }
 
-    /// Sends what has been said, so far as clients take it within a second, with the log committed.
+    /// Sends what has been said, with the log committed, for as long as clients go on taking it: a second without any
+    /// ends it, and ten in any case.
     async fn drain(self: &Rc<EventLoop>) {
-        for _ in 0..100 {
+        const LOOK: Duration = Duration::from_millis(10);
+        let (mut left, mut looks_in_vain) = (usize::MAX, 0);
+        for _ in 0..1000 {
             self.flush();
-            let nothing_unsent =
-                self.connections.borrow().values().all(|connection| connection.has_sent_all());
-            if nothing_unsent && self.shell.journal.released() >= self.owed.get() {
+            let unsent = self.connections.borrow().values().map(|connection| connection.unsent()).sum();
+            let committed = self.shell.journal.released() >= self.owed.get();
+            looks_in_vain = if unsent < left { 0 } else { looks_in_vain + 1 };
+            if (unsent == 0 && committed) || looks_in_vain == 100 {
                 break;
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            left = unsent;
+            tokio::time::sleep(LOOK).await;
         }
         self.connections.borrow_mut().clear();
     }
