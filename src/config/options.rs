@@ -350,7 +350,7 @@ options! {
         "rdb-save-incremental-fsync" rdb_save_incremental_fsync: bool = "yes", YES_NO, AnyTime;
         /// No effect: there are no snapshots.
         "stop-writes-on-bgsave-error" stop_writes_on_bgsave_error: bool = "yes", YES_NO, AnyTime;
-        /// No effect: RESTORE checks whatever it is given.
+        /// No effect: there is no RESTORE.
         "sanitize-dump-payload" sanitize_dump_payload: SanitizeDumpPayload = "no", SanitizeDumpPayload::KIND, AnyTime;
         /// No effect: the log is synced as appendfsync says, during a rewrite as well.
         "no-appendfsync-on-rewrite" no_appendfsync_on_rewrite: bool = "no", YES_NO, AnyTime;
