@@ -372,12 +372,12 @@ fn a_second_sigterm_ends_it_at_once() {
     }
     thread::sleep(Duration::from_millis(100));
     send_sigterm(server.id());
-    thread::sleep(Duration::from_millis(200));
+    until("it has heard", || server.log().contains("stopping on SIGTERM").then_some(()));
+    thread::sleep(Duration::from_millis(50));
     assert!(server.is_running(), "it has not tried to send what it owes");
-    let asked = Instant::now();
+    // Had the second one been ignored, the end would have come in order.
     let status = server.terminate();
     assert!(status.code().is_some_and(|code| code != 0), "{status}");
-    assert!(asked.elapsed() < Duration::from_millis(400), "it took {:?}", asked.elapsed());
 
     // A single one is not held up for ever by such a client either.
     server.start_again();
@@ -662,7 +662,7 @@ impl Process {
 
     /// Waits until it has ended.
     fn wait(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(30);
         loop {
             match self.child.try_wait().expect("our own child") {
                 Some(status) => return status,
@@ -751,12 +751,12 @@ fn path(path: &Path) -> &str {
 
 /// Waits until there is something.
 fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(Instant::now() < deadline, "not within 10 s: {what}");
+        assert!(Instant::now() < deadline, "not within 30 s: {what}");
         thread::sleep(Duration::from_millis(10));
     }
 }
