@@ -20,7 +20,7 @@ use millstream::engine::{Engine, Replay};
 use millstream::metrics::{LoopMetrics, Metrics};
 use millstream::net::{
     AclFiles, Bell, Clock, EventLoop, Listener, LogJournal, Mailbox, Shell, Tls, accept, listen, positions,
-    tend_log, vitals,
+    room_for_clients, tend_log, vitals,
 };
 use millstream::report;
 use millstream::resp::OwnedArgs;
@@ -110,7 +110,7 @@ fn read_settings(command_line: &CommandLine) -> Result<Settings, String> {
 }
 
 /// Serves until asked to stop.
-fn serve(settings: Settings, config_file: Option<&Path>) -> Result<(), Failure> {
+fn serve(mut settings: Settings, config_file: Option<&Path>) -> Result<(), Failure> {
     let loops = match settings.threads {
         0 => thread::available_parallelism().map_or(1, usize::from),
         threads => threads as usize,
@@ -119,6 +119,14 @@ fn serve(settings: Settings, config_file: Option<&Path>) -> Result<(), Failure> 
     let signals = Signals::listen().map_err(Failure::start)?;
     let listeners = listeners(&settings).map_err(Failure::start)?;
     announce(&settings, &listeners, loops);
+    let room = room_for_clients(loops);
+    if settings.maxclients > room {
+        tracing::warn!(
+            "maxclients is {room} and not {}: the system allows no more open files (ulimit -n, LimitNOFILE)",
+            settings.maxclients
+        );
+        settings.maxclients = room;
+    }
     // One more line of counters than loops: loading counts too.
     let (metrics, mut counters) = Metrics::new(loops + 1, table().rows().len());
     let loading_counters = counters.pop().expect("there is one more than loops");
@@ -130,6 +138,7 @@ fn serve(settings: Settings, config_file: Option<&Path>) -> Result<(), Failure> 
     let server = Arc::new(Server::new(Config::new(settings), metrics));
     server.vitals.set(vitals);
     server.positions.set(positions(Arc::clone(&journal)));
+    server.room_for_clients.set(room).expect("there is one shell");
     server.stopwatch.set(Clock::cycles_ns);
     if let Some(file) = config_file {
         server.config_file.set(millstream::net::config_file(PathBuf::from(file)));

@@ -71,6 +71,8 @@ pub struct Server {
     pub positions: Asked<Positions>,
     /// The file the settings came from.
     pub config_file: ConfigFile,
+    /// The most clients that the system gives descriptors for; no bound until the shell has set it.
+    pub room_for_clients: OnceLock<u32>,
 }
 
 impl Server {
@@ -98,6 +100,7 @@ impl Server {
             vitals: Asked::default(),
             positions: Asked::default(),
             config_file: ConfigFile::default(),
+            room_for_clients: OnceLock::new(),
             on_tls_change: OnTlsChange::default(),
         };
         server.follow_settings();

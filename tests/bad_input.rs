@@ -349,9 +349,9 @@ fn who_says_goodbye_while_waiting_takes_nothing_with_it() {
         let mut waiting = server.connect();
         waiting.send(&["BLPOP", &queue, "0"]);
         waiting.send_bytes(&request.repeat(length / request.len())).expect("the system takes it");
-        thread::sleep(Duration::from_millis(100));
+        eventually("it waits", || waiters(&mut client) == 1);
         drop(waiting);
-        thread::sleep(Duration::from_millis(200));
+        eventually("it is known to be gone", || waiters(&mut client) == 0);
         client.call(&["RPUSH", &queue, "m"]);
         assert_eq!(client.call(&["LLEN", &queue]), Reply::Integer(1), "{length} bytes were behind the wait");
         assert_eq!(client.run("EXISTS ran"), Reply::Integer(0), "what was behind the wait was run");
@@ -389,6 +389,14 @@ fn who_was_killed_while_waiting_takes_nothing_with_it() {
     }
 }
 
+/// How many clients wait in a queue.
+fn waiters(client: &mut Connection) -> usize {
+    let info = client.run("INFO clients");
+    let text = String::from_utf8_lossy(info.text().expect("text")).into_owned();
+    let count = text.lines().find_map(|line| line.strip_prefix("blocked_clients:"));
+    count.and_then(|count| count.trim().parse().ok()).expect("a count")
+}
+
 /// A client waits for each queue, sends what is given behind the wait, and is gone before a message comes.
 fn vanish_while_waiting(behind: &[Vec<u8>]) {
     let server = Server::start(Program::Millstream);
@@ -398,13 +406,15 @@ fn vanish_while_waiting(behind: &[Vec<u8>]) {
         let mut waiting = server.connect();
         waiting.send(&["BLPOP", &queue, "0"]);
         let sender = send_in_background(&waiting, behind.clone());
+        eventually("it waits", || waiters(&mut client) == 1);
+        // What is behind the wait is to be on its way.
         thread::sleep(Duration::from_millis(200));
         // Gone at once, whatever is on the way.
         socket2::SockRef::from(waiting.stream()).set_linger(Some(Duration::ZERO)).expect("a socket option");
         let _ = waiting.stream().shutdown(std::net::Shutdown::Both);
         drop(waiting);
         let _ = sender.join();
-        thread::sleep(Duration::from_millis(200));
+        eventually("it is known to be gone", || waiters(&mut client) == 0);
         client.call(&["RPUSH", &queue, "m"]);
         assert_eq!(
             client.call(&["LLEN", &queue]),

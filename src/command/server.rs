@@ -32,6 +32,9 @@ fn config_set(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
     let pairs: Vec<&[u8]> = args.tail(2).iter().collect();
     let tls = pairs.iter().step_by(2).copied().find(|name| is_tls(name)).and_then(option_name);
     let set = cx.server.config.set_checked(&pairs, |old, new| {
+        if let Some(room) = cx.server.room_for_clients.get().filter(|room| new.maxclients > **room) {
+            return Err(("maxclients", format!("The operating system is not able to handle the specified number of clients, try with {room}")));
+        }
         // Even where no setting changes: the files may have.
         if let Some(name) = tls {
             cx.server.on_tls_change.renew(new).map_err(|why| (name, why))?;

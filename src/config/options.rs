@@ -270,7 +270,7 @@ options! {
         "auto-aof-rewrite-min-size" auto_aof_rewrite_min_size: u64 = "64mb", MEMORY, AnyTime;
     }
     Limits {
-        /// Greatest number of clients connected at once.
+        /// Greatest number of clients connected at once; lowered at the start if the system allows too few open files.
         "maxclients" maxclients: u32 = "10000", integer(1, u32::MAX as i64), AnyTime;
         /// Memory beyond which commands that add data are refused; consumers go on, nothing is ever evicted. 0 sets no bound.
         "maxmemory" maxmemory: u64 = "0", MEMORY, AnyTime;
@@ -350,7 +350,7 @@ options! {
         "rdb-save-incremental-fsync" rdb_save_incremental_fsync: bool = "yes", YES_NO, AnyTime;
         /// No effect: there are no snapshots.
         "stop-writes-on-bgsave-error" stop_writes_on_bgsave_error: bool = "yes", YES_NO, AnyTime;
-        /// No effect: RESTORE checks whatever it is given.
+        /// No effect: there is no RESTORE.
         "sanitize-dump-payload" sanitize_dump_payload: SanitizeDumpPayload = "no", SanitizeDumpPayload::KIND, AnyTime;
         /// No effect: the log is synced as appendfsync says, during a rewrite as well.
         "no-appendfsync-on-rewrite" no_appendfsync_on_rewrite: bool = "no", YES_NO, AnyTime;
@@ -381,15 +381,15 @@ options! {
         "active-expire-effort" active_expire_effort: u32 = "1", integer(1, 10), AnyTime;
         /// No effect: the hash tables rehash by themselves.
         "activerehashing" activerehashing: bool = "yes", YES_NO, AnyTime;
-        /// No effect: large values are always freed aside.
+        /// No effect: nothing is evicted.
         "lazyfree-lazy-eviction" lazyfree_lazy_eviction: bool = "no", YES_NO, AnyTime;
-        /// No effect: large values are always freed aside.
+        /// No effect: values are freed at once, in blocks: a million elements within about a millisecond.
         "lazyfree-lazy-expire" lazyfree_lazy_expire: bool = "no", YES_NO, AnyTime;
-        /// No effect: large values are always freed aside.
+        /// No effect: values are freed at once, in blocks: a million elements within about a millisecond.
         "lazyfree-lazy-server-del" lazyfree_lazy_server_del: bool = "no", YES_NO, AnyTime;
-        /// No effect: large values are always freed aside.
+        /// No effect: values are freed at once, in blocks: a million elements within about a millisecond.
         "lazyfree-lazy-user-del" lazyfree_lazy_user_del: bool = "no", YES_NO, AnyTime;
-        /// No effect: large values are always freed aside.
+        /// No effect: keys are freed before the reply.
         "lazyfree-lazy-user-flush" lazyfree_lazy_user_flush: bool = "no", YES_NO, AnyTime;
         /// No effect: nothing is evicted.
         "maxmemory-samples" maxmemory_samples: u32 = "5", integer(1, 64), AnyTime;

@@ -86,12 +86,13 @@ async fn deal(event_loop: &EventLoop, accepted: io::Result<(Accepted, bool)>) {
         );
         return;
     }
-    if shell.engine.server.clients.len() >= settings.maxclients as usize {
+    // Those that a loop has yet to greet are counted: each has a descriptor.
+    let counts = &shell.connections;
+    if counts.iter().map(|count| count.load(Relaxed)).sum::<usize>() >= settings.maxclients as usize {
         event_loop.metrics.count(Counter::ConnectionsRejected);
         refuse(accepted, b"-ERR max number of clients reached\r\n");
         return;
     }
-    let counts = &shell.connections;
     let home = (0..counts.len()).min_by_key(|home| counts[*home].load(Relaxed)).unwrap_or(0);
     counts[home].fetch_add(1, Relaxed);
     shell.mailboxes[home].send(Message::Connection(accepted));

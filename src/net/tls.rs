@@ -239,9 +239,9 @@ fn server_config(settings: &Settings) -> Result<ServerConfig, String> {
         };
         builder.with_client_cert_verifier(verifier.build().map_err(|error| error.to_string())?)
     };
-    let mut config = builder
-        .with_single_cert(certificates, key)
-        .map_err(|error| format!("{} and {}: {error}", certificate_file.display(), key_file.display()))?;
+    let mut config = builder.with_single_cert(certificates, key).map_err(|error| {
+        format!("{} and {}: {}", certificate_file.display(), key_file.display(), in_words(&error))
+    })?;
     config.ignore_client_order = settings.tls_prefer_server_ciphers;
     if settings.tls_session_caching {
         let size = usize::try_from(settings.tls_session_cache_size).unwrap_or(usize::MAX);
@@ -252,6 +252,19 @@ fn server_config(settings: &Settings) -> Result<ServerConfig, String> {
         config.send_tls13_tickets = 0;
     }
     Ok(config)
+}
+
+/// What is wrong with a certificate and its key. That one is of version 1 is what `openssl x509 -req` without extensions
+/// brings about, so it is said in words that help.
+fn in_words(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::InvalidCertificate(why) if format!("{why:?}").contains("UnsupportedCertVersion") => {
+            "the certificate is of X.509 version 1, and only version 3 is accepted: issue it with extensions, such as \
+             subjectAltName (openssl x509 -req -extfile FILE)"
+                .to_owned()
+        }
+        error => error.to_string(),
+    }
 }
 
 /// Sessions remembered at most, whatever is asked for: strangers make them.

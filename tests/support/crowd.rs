@@ -37,11 +37,19 @@ pub(crate) fn assert_bounded(server: &Server, before: u64, mebibytes: u64) {
 }
 
 pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(30);
     while !is_so() {
-        assert!(Instant::now() < deadline, "not within 10 s: {what}");
+        assert!(Instant::now() < deadline, "not within 30 s: {what}");
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// How many processes want each core at the moment, at least one.
+fn sharers() -> u32 {
+    let cores = thread::available_parallelism().map_or(1, usize::from) as f64;
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load: f64 = text.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(0.0);
+    (load / cores).ceil().clamp(1.0, 20.0) as u32
 }
 
 /// A client that minds its own business and notes how long it has to wait.
@@ -71,13 +79,17 @@ impl Bystander {
         Self { over, thread }
     }
 
-    /// Checks that it was served well. The bounds leave room for a busy machine: a server that is stuck is far beyond.
+    /// Checks that it was served well. The bounds leave room for a busy machine, the more the busier it is: a server that
+    /// is stuck is far beyond.
     pub(crate) fn finish(self) {
         self.over.store(true, Ordering::Relaxed);
         let mut waits = self.thread.join().expect("the bystander was served");
         waits.sort();
         let (most, worst) = (waits[waits.len() * 9 / 10], waits[waits.len() - 1]);
-        assert!(most < Duration::from_millis(100), "a bystander waited {most:?} once in ten times");
-        assert!(worst < Duration::from_secs(1), "a bystander waited {worst:?}");
+        let sharers = sharers();
+        let (most_of_all, worst_of_all) =
+            (Duration::from_millis(100) * sharers, Duration::from_secs(1) * sharers);
+        assert!(most < most_of_all, "a bystander waited {most:?} once in ten times, {sharers} to a core");
+        assert!(worst < worst_of_all, "a bystander waited {worst:?}, {sharers} to a core");
     }
 }
