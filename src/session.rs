@@ -74,12 +74,18 @@ impl Session {
     /// A fresh connection's state.
     #[must_use]
     pub fn new(client: Arc<Client>, authenticated: bool) -> Session {
+        Session::of(client, authenticated, Identity::default())
+    }
+
+    /// The same for somebody who is known.
+    #[must_use]
+    pub fn of(client: Arc<Client>, authenticated: bool, identity: Identity) -> Session {
         Session {
             client,
             db: 0,
             protocol: Protocol::Resp2,
             authenticated,
-            identity: Identity::default(),
+            identity,
             replies: Replies::On,
             transaction: None,
             watch: None,

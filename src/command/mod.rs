@@ -162,7 +162,10 @@ impl Context<'_> {
     /// ids left to choose, no "if".
     pub fn log_request(&mut self, args: Args<'_>) {
         let db = self.keys.db();
-        self.effects.records.push_request(db, args.iter());
+        match args.verbatim() {
+            Some(request) => self.effects.records.push_encoded(db, request),
+            None => self.effects.records.push_request(db, args.iter()),
+        }
     }
 
     /// Logs a change that no command of Redis 7.0 can repeat as one of ours that does. A Redis that loads the log

@@ -65,6 +65,8 @@ pub struct Row {
     pub number: u16,
     /// The command.
     pub command: &'static Command,
+    /// Its name in capitals.
+    capitals: Box<[u8]>,
     /// Its subcommands.
     pub subcommands: Vec<u16>,
     /// The number of the argument that is its key, if it always has just one in the same place: the usual case.
@@ -89,9 +91,12 @@ impl Row {
     #[must_use]
     pub fn is_named_by(&self, args: Args<'_>) -> bool {
         let name = args.get(0).unwrap_or_default();
-        self.command.subcommands.is_empty()
+        // Nearly everybody writes names in capitals or in small letters throughout.
+        (name == &*self.capitals
+            || name == self.command.name.as_bytes()
+            || self.command.name.as_bytes().eq_ignore_ascii_case(name))
+            && self.command.subcommands.is_empty()
             && self.command.full_name.is_empty()
-            && self.command.name.as_bytes().eq_ignore_ascii_case(name)
             && self.command.accepts(args.len())
     }
 }
@@ -133,6 +138,7 @@ impl Table {
         self.rows.push(Row {
             number,
             command,
+            capitals: command.name.to_ascii_uppercase().into_bytes().into(),
             subcommands: Vec::new(),
             only_key,
             counts_lookups: command.flags.contains(Flags::READONLY) || ALSO_LOOK_UP.contains(&command.name),

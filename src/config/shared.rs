@@ -26,6 +26,8 @@ pub struct Config {
     generation: AtomicU64,
     /// The bits of `notify-keyspace-events`, which every command looks at. Changed before `generation` is raised.
     keyspace_events: AtomicU32,
+    /// `stream-node-max-bytes` and `stream-node-max-entries`, which every `XADD` looks at, in the same way.
+    stream_node_max: [AtomicU64; 2],
     /// Held by the one change that is under way.
     changing: Mutex<()>,
 }
@@ -35,6 +37,7 @@ impl Config {
     pub fn new(settings: Settings) -> Self {
         Self {
             keyspace_events: AtomicU32::new(settings.notify_keyspace_events.bits()),
+            stream_node_max: stream_node_max(&settings).map(AtomicU64::new),
             current: RwLock::new(Arc::new(settings)),
             generation: AtomicU64::new(0),
             changing: Mutex::new(()),
@@ -49,6 +52,11 @@ impl Config {
     /// `notify-keyspace-events` as it is now: one load.
     pub fn keyspace_events(&self) -> KeyspaceEvents {
         KeyspaceEvents::from_bits_retain(self.keyspace_events.load(Ordering::Relaxed))
+    }
+
+    /// `stream-node-max-bytes` and `stream-node-max-entries` as they are now: two loads.
+    pub fn stream_node_max(&self) -> [u64; 2] {
+        self.stream_node_max.each_ref().map(|max| max.load(Ordering::Relaxed))
     }
 
     /// A number that is another one after each change.
@@ -123,11 +131,18 @@ impl Config {
         check(&old, &new).map_err(|(name, reason)| ConfigError::Refused { name: name.into(), reason })?;
         if new != *old {
             self.keyspace_events.store(new.notify_keyspace_events.bits(), Ordering::Relaxed);
+            for (max, new) in self.stream_node_max.iter().zip(stream_node_max(&new)) {
+                max.store(new, Ordering::Relaxed);
+            }
             *self.current.write() = Arc::new(new);
             self.generation.fetch_add(1, Ordering::Release);
         }
         Ok(())
     }
+}
+
+fn stream_node_max(settings: &Settings) -> [u64; 2] {
+    [settings.stream_node_max_bytes, settings.stream_node_max_entries]
 }
 
 /// One pair of a `CONFIG SET`, not yet looked at further.

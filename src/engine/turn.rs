@@ -699,9 +699,14 @@ impl<'e> Turn<'e> {
     }
 
     /// Serves those who wait for what the records from `mark` on have changed, and tells those who watch it.
+    #[inline]
     pub(super) fn serve(&mut self, mark: usize) {
-        self.collect_ready(mark);
-        self.serve_ready();
+        if self.effects.records.mark() != mark {
+            self.collect_ready(mark);
+        }
+        if !self.ready.is_empty() {
+            self.serve_ready();
+        }
     }
 
     /// Runs waiters' requests, key by key in the order in which they became ready, until nobody is left who
@@ -745,10 +750,9 @@ impl<'e> Turn<'e> {
 
     /// Runs one waiter's request. Returns whether its wait is over.
     fn serve_one(&mut self, waiter: &Arc<Waiter>) -> bool {
-        let mut session = Session::new(Arc::clone(&waiter.client), true);
+        let mut session = Session::of(Arc::clone(&waiter.client), true, waiter.identity.clone());
         session.db = waiter.db;
         session.protocol = waiter.protocol;
-        session.identity = waiter.identity.clone();
         let mut reply = Reply::new(waiter.protocol);
         reply.reserve(WOKEN_REPLY);
         let mark = self.effects.records.mark();
@@ -847,13 +851,12 @@ fn may_serve(condition: &Condition, value: Option<&Value>, news: bool) -> bool {
 /// The keys of the held shards.
 fn view<'a>(held: &'a mut Held<'_>, db: u8) -> Keys<'a> {
     match held {
+        Held::None => Keys::none(db),
         Held::One(shard, guard) => Keys::one(db, *shard, &mut guard.keyspace),
-        held => {
+        Held::Many(shards) => {
             let mut parts = Box::new([const { None }; SHARDS]);
-            if let Held::Many(shards) = held {
-                for (number, guard) in shards {
-                    parts[*number] = Some(&mut guard.keyspace);
-                }
+            for (number, guard) in shards {
+                parts[*number] = Some(&mut guard.keyspace);
             }
             Keys::many(db, parts)
         }

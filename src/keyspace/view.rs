@@ -100,11 +100,18 @@ pub struct Lookups {
 
 #[derive(Debug)]
 enum Parts<'a> {
+    None,
     One(usize, &'a mut Keyspace),
     Many(Box<[Option<&'a mut Keyspace>; SHARDS]>),
 }
 
 impl<'a> Keys<'a> {
+    /// A view of no shard, for a command that has no keys.
+    #[must_use]
+    pub fn none(db: u8) -> Keys<'a> {
+        Keys::new(db, Parts::None)
+    }
+
     /// A view of one shard: the usual case.
     #[must_use]
     pub fn one(db: u8, shard: usize, keyspace: &'a mut Keyspace) -> Keys<'a> {
@@ -160,6 +167,7 @@ impl<'a> Keys<'a> {
     #[must_use]
     pub fn database_count(&self) -> u8 {
         match &self.parts {
+            Parts::None => unreachable!("{HELD}"),
             Parts::One(_, keyspace) => keyspace.databases(),
             Parts::Many(parts) => parts.iter().flatten().next().expect(HELD).databases(),
         }
@@ -337,6 +345,7 @@ impl<'a> Keys<'a> {
     pub fn databases(&self) -> impl Iterator<Item = &Database> {
         let db = self.db;
         let (one, many) = match &self.parts {
+            Parts::None => (None, None),
             Parts::One(_, keyspace) => (Some(&**keyspace), None),
             Parts::Many(parts) => (None, Some(parts)),
         };
@@ -348,6 +357,7 @@ impl<'a> Keys<'a> {
     pub fn databases_mut(&mut self) -> impl Iterator<Item = &mut Database> {
         let db = self.db;
         let (one, many) = match &mut self.parts {
+            Parts::None => (None, None),
             Parts::One(_, keyspace) => (Some(&mut **keyspace), None),
             Parts::Many(parts) => (None, Some(parts)),
         };
@@ -358,6 +368,7 @@ impl<'a> Keys<'a> {
     /// Exchanges two databases in every shard that is held; the table must say that this is all of them.
     pub fn swap(&mut self, one: u8, other: u8) {
         match &mut self.parts {
+            Parts::None => unreachable!("{HELD}"),
             Parts::One(_, keyspace) => keyspace.swap(one, other),
             Parts::Many(parts) => parts.iter_mut().flatten().for_each(|keyspace| keyspace.swap(one, other)),
         }
@@ -376,6 +387,7 @@ impl<'a> Keys<'a> {
     fn home(&self, key: &[u8]) -> &Database {
         self.check(key);
         let database = match &self.parts {
+            Parts::None => unreachable!("{HELD}"),
             Parts::One(shard, keyspace) => {
                 debug_assert_eq!(*shard, shard_of(key), "{HELD}");
                 keyspace.database(self.db)
@@ -389,6 +401,7 @@ impl<'a> Keys<'a> {
     fn home_mut(&mut self, key: &[u8]) -> &mut Database {
         self.check(key);
         let database = match &mut self.parts {
+            Parts::None => unreachable!("{HELD}"),
             Parts::One(shard, keyspace) => {
                 debug_assert_eq!(*shard, shard_of(key), "{HELD}");
                 keyspace.database_mut(self.db)

@@ -20,7 +20,7 @@
 pub mod latency;
 pub mod slow_log;
 
-use histogram::{AtomicHistogram, Histogram};
+use histogram::Histogram;
 use parking_lot::Mutex;
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -304,7 +304,9 @@ impl Metrics {
     fn raw_latencies(&self, number: usize) -> Option<Histogram> {
         let of_loops = self.lines.iter().filter_map(|line| line.latencies[number].get());
         of_loops
-            .map(AtomicHistogram::load)
+            .map(|buckets| buckets.iter().map(|calls| calls.load(Relaxed)).collect())
+            .map(|calls| Histogram::from_buckets(LATENCY_GROUPING, LATENCY_POWER_MAX, calls))
+            .map(|one| one.expect("a test makes one"))
             .reduce(|sum, one| sum.wrapping_add(&one).expect("they are of one kind"))
     }
 
@@ -359,6 +361,22 @@ const LATENCY_GROUPING: u8 = 7;
 /// Latencies are kept up to 2^30 nanoseconds; what takes longer counts as that.
 const LATENCY_POWER_MAX: u8 = 30;
 const LATENCY_NS_MAX: u64 = (1 << LATENCY_POWER_MAX) - 1;
+const LATENCY_BUCKETS: usize = ((LATENCY_POWER_MAX - LATENCY_GROUPING + 1) as usize) << LATENCY_GROUPING;
+
+/// How many calls fell into each bucket of a [`Histogram`], counted as everything here is: its own atomic form locks
+/// the bus for each.
+type LatencyBuckets = Box<[AtomicU64; LATENCY_BUCKETS]>;
+
+fn no_latencies() -> LatencyBuckets {
+    Box::new([const { AtomicU64::new(0) }; LATENCY_BUCKETS])
+}
+
+/// The bucket of a [`Histogram`] that a latency falls into.
+fn latency_bucket(nanoseconds: u64) -> usize {
+    let nanoseconds = nanoseconds.min(LATENCY_NS_MAX);
+    let shift = (nanoseconds | 1).ilog2().saturating_sub(LATENCY_GROUPING.into());
+    ((shift as usize) << LATENCY_GROUPING) + (nanoseconds >> shift) as usize
+}
 
 /// The counting side: one event loop's own counters.
 ///
@@ -398,10 +416,8 @@ impl LoopMetrics {
         add(&command.nanoseconds, nanoseconds);
         self.count(Counter::CommandsProcessed);
         if self.line.tracks_latencies.load(Relaxed) {
-            let latencies = self.line.latencies[number].get_or_init(|| {
-                AtomicHistogram::new(LATENCY_GROUPING, LATENCY_POWER_MAX).expect("a test makes one")
-            });
-            latencies.increment(nanoseconds.min(LATENCY_NS_MAX)).expect("it is not above what is kept");
+            let latencies = self.line.latencies[number].get_or_init(no_latencies);
+            add(&latencies[latency_bucket(nanoseconds)], 1);
         }
     }
 
@@ -430,7 +446,7 @@ struct Line {
     gauges: [AtomicU64; GAUGES],
     commands: Box<[Page]>,
     /// By command: 24 KiB for each that was ever called here.
-    latencies: Box<[OnceLock<AtomicHistogram>]>,
+    latencies: Box<[OnceLock<LatencyBuckets>]>,
     /// Changed by `CONFIG SET` only.
     tracks_latencies: AtomicBool,
 }
@@ -580,6 +596,17 @@ mod tests {
         metrics.track_latencies(true);
         loops[1].command_executed(1, 7);
         assert_eq!(metrics.latencies(1).unwrap().powers_of_two(), [(1, 1)]);
+    }
+
+    #[test]
+    fn latencies_fall_into_the_buckets_of_a_histogram() {
+        let powers = (0..64).map(|power| 1_u64 << power);
+        for nanoseconds in powers.flat_map(|power| [power - 1, power, power + power / 3]).chain([u64::MAX]) {
+            let mut histogram = Histogram::new(LATENCY_GROUPING, LATENCY_POWER_MAX).unwrap();
+            histogram.increment(nanoseconds.min(LATENCY_NS_MAX)).unwrap();
+            let found = histogram.as_slice().iter().position(|calls| *calls == 1);
+            assert_eq!(found, Some(latency_bucket(nanoseconds)), "{nanoseconds}");
+        }
     }
 
     /// Every loop counts on its own thread while another reads and resets: nothing is lost, and no sum ever goes back.

@@ -12,7 +12,7 @@ use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -781,6 +781,7 @@ enum Waited {
     Gone,
 }
 
-fn count(counter: &std::sync::atomic::AtomicU64, by: usize) {
-    counter.fetch_add(by as u64, Relaxed);
+/// Adds to a counter that only the connection's loop writes: no locked instruction.
+fn count(counter: &AtomicU64, by: usize) {
+    counter.store(counter.load(Relaxed) + by as u64, Relaxed);
 }

@@ -120,6 +120,9 @@ const PENDING_MAX: u64 = 64 * 1024 * 1024;
 /// each loop, `maxmemory` may be passed before producers are refused.
 const MEMORY_STEP: usize = 8 * 1024 * 1024;
 
+/// Connections with replies for which the loop keeps room from tick to tick.
+const UNSENT_KEEP: usize = 1024;
+
 /// How often the loop looks after what happens without requests: keys that expire, the log's last block.
 const HOUSEKEEPING: Duration = Duration::from_millis(100);
 
@@ -389,12 +392,12 @@ impl EventLoop {
         if released >= self.owed.get() {
             self.shell.mailboxes[self.home].await_commit(false);
         }
-        let unsent = std::mem::take(&mut *self.unsent.borrow_mut());
-        for connection in unsent {
-            if !connection.send(self, released) {
-                self.unsent.borrow_mut().push(connection);
-            }
-        }
+        let mut unsent = std::mem::take(&mut *self.unsent.borrow_mut());
+        unsent.retain(|connection| !connection.send(self, released));
+        // What came to it meanwhile goes behind; its memory stays, but for that of a crowd.
+        unsent.append(&mut self.unsent.borrow_mut());
+        unsent.shrink_to(UNSENT_KEEP.max(unsent.len()));
+        *self.unsent.borrow_mut() = unsent;
         self.let_go();
     }
 

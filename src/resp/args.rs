@@ -14,6 +14,20 @@ impl Span {
         let offset = |at: usize| u32::try_from(at).expect("a request is smaller than 4 GiB");
         Span { start: offset(start), end: offset(end) }
     }
+
+    fn len(self) -> usize {
+        (self.end - self.start) as usize
+    }
+}
+
+/// How many decimal digits a number has.
+fn digits(number: usize) -> usize {
+    match number {
+        0..10 => 1,
+        10..100 => 2,
+        100..1000 => 3,
+        _ => number.ilog10() as usize + 1,
+    }
 }
 
 /// The arguments of one request, the command's name first. Copying this copies two references.
@@ -62,6 +76,27 @@ impl<'a> Args<'a> {
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &'a [u8]> + ExactSizeIterator + use<'a> {
         let bytes = self.bytes;
         self.spans.iter().map(move |span| &bytes[span.start as usize..span.end as usize])
+    }
+
+    /// The request as it came, if it came as an array of bulk strings and each length is written as short as can be:
+    /// copying that is less work than writing it again.
+    #[must_use]
+    pub fn verbatim(&self) -> Option<&'a [u8]> {
+        let bytes = self.bytes;
+        if bytes.first() != Some(&b'*') {
+            return None;
+        }
+        // Where the line before, or the argument before, should end.
+        let mut end = 1 + digits(self.len());
+        for span in self.spans {
+            let start = span.start as usize;
+            let header = bytes.get(end..start).filter(|_| start == end + 5 + digits(span.len()))?;
+            if !header.starts_with(b"\r\n$") || !header.ends_with(b"\r\n") {
+                return None;
+            }
+            end = span.end as usize;
+        }
+        (bytes.get(end..) == Some(b"\r\n")).then_some(bytes)
     }
 
     /// A copy that outlives the buffer, no larger than the arguments themselves.
@@ -144,5 +179,39 @@ impl<T: AsRef<[u8]>> FromIterator<T> for OwnedArgs {
 impl std::fmt::Debug for OwnedArgs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.as_args().fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::resp::{Limits, RequestParser};
+
+    #[test]
+    fn a_request_is_taken_as_it_came_only_if_it_came_as_it_would_be_written() {
+        let long = format!("*2\r\n$1000\r\n{}\r\n$0\r\n\r\n", "x".repeat(1000));
+        let eleven = format!("*11\r\n{}", "$12\r\n*1\r\n$1\r\nx\r\nyz\r\n".repeat(11));
+        for (request, expected) in [
+            ("*1\r\n$4\r\nPING\r\n", true),
+            ("*2\r\n$3\r\nget\r\n$10\r\n0123456789\r\n", true),
+            (&long, true),
+            (&eleven, true),
+            ("PING\r\n", false),
+            ("*1 PING\r\n", false),
+            ("*01\r\n$4\r\nPING\r\n", false),
+            ("*1\r\n$04\r\nPING\r\n", false),
+            ("*2\r\n$4\r\nPING\r\n$01\r\nx\r\n", false),
+            ("*1\r\n$4\r\nPING\r.", false),
+            ("*2\r\n$4\r\nPING..$1\r\nx\r\n", false),
+        ] {
+            let mut parser = RequestParser::default();
+            let limits = Limits { bulk_max: 1 << 20, authenticated: true };
+            let Ok(Some(args)) = parser.next(request.as_bytes(), limits) else { continue };
+            assert_eq!(args.verbatim(), expected.then_some(request.as_bytes()), "{request}");
+            assert_eq!(args.to_owned().as_args().verbatim(), None, "{request}");
+            assert_eq!(args.tail(1).verbatim(), None, "{request}");
+            if args.len() > 1 {
+                assert_eq!(args.head(1).verbatim(), None, "{request}");
+            }
+        }
     }
 }

@@ -9,9 +9,11 @@ use super::trim::{LIMIT_WITHOUT_TILDE, TrimOptions, block_limits};
 use crate::command::arguments::is;
 use crate::command::entry::{Access, Command, Flags, Group, KeySpec};
 use crate::command::{Context, Outcome};
-use crate::config::{KeyspaceEvents, Settings};
+use crate::config::KeyspaceEvents;
 use crate::error::Error;
-use crate::keyspace::stream::{AppendError, NewId, References, Stream, StreamId, Trim, automatic_iid};
+use crate::keyspace::stream::{
+    AppendError, Limits, NewId, References, Stream, StreamId, Trim, automatic_iid,
+};
 use crate::resp::Args;
 
 const EXHAUSTED: Error =
@@ -21,19 +23,16 @@ const NOT_GREATER: Error =
 const TOO_LARGE: Error = Error::new("ERR Elements are too large to be stored");
 
 fn xadd(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
-    let config = cx.server.config.settings();
-    let request = Request::parse(args, &config)?;
+    let blocks = block_limits(&cx.server.config);
+    let request = Request::parse(args, blocks)?;
     let key = &args[1];
     if request.existing_only && cx.keys.stream(key)?.is_none() {
         return Ok(cx.reply.null().into());
     }
-    let window = settings::new_window_of(cx, &config);
     let (db, now_ms) = (cx.keys.db(), cx.now_ms.max(0).unsigned_abs());
-    let mut created = false;
-    let stream = cx.keys.stream_or_insert_with(key, || {
-        created = true;
-        Stream::new(window)
-    })?;
+    let (server, mut created) = (cx.server, None);
+    let stream =
+        cx.keys.stream_or_insert_with(key, || Stream::new(*created.insert(settings::new_window(server))))?;
     if stream.last_id() == StreamId::MAX {
         return Err(EXHAUSTED);
     }
@@ -53,9 +52,9 @@ fn xadd(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
         NewId::AutoSeq(ms) => stream.next_id_in(ms).ok_or(NOT_GREATER)?,
         NewId::Exact(id) => id,
     };
-    let appended = stream.append(id, pairs(request.fields), block_limits(&config));
+    let appended = stream.append(id, pairs(request.fields), blocks);
     if let Err(error) = appended {
-        if created {
+        if created.is_some() {
             cx.keys.remove(key);
         }
         return Err(match error {
@@ -79,14 +78,14 @@ fn xadd(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
             records.push_with(db, &[b"XADD", key, b"MAXLEN", left, &id_text], request.fields.iter());
         }
     }
-    if created {
+    if let Some(window) = created {
         settings::log_new_window(records, db, key, window);
     }
     trimmed.log_rest(records, db, key, stream);
     if let Some((producer, message)) = message {
         settings::log_message(records, db, key, producer, message, id);
     }
-    if created {
+    if created.is_some() {
         cx.notify(KeyspaceEvents::NEW, "new", key);
     }
     cx.notify(KeyspaceEvents::STREAM, "xadd", key);
@@ -108,7 +107,7 @@ struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    fn parse(args: Args<'a>, settings: &Settings) -> Result<Request<'a>, Error> {
+    fn parse(args: Args<'a>, blocks: Limits) -> Result<Request<'a>, Error> {
         let mut existing_only = false;
         let mut producer = None;
         let mut options = TrimOptions::default();
@@ -134,7 +133,7 @@ impl<'a> Request<'a> {
             }
             at += taken;
         }
-        let trim = options.trim(settings)?;
+        let trim = options.trim(blocks)?;
         if trim.is_none() && options.has_limit() {
             return Err(LIMIT_WITHOUT_TILDE);
         }

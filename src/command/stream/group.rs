@@ -39,7 +39,7 @@ fn xgroup_create(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error>
         id => strict_id(id, 0)?,
     };
     let is_new = stream.is_none();
-    let (db, window, replaying) = (cx.keys.db(), new_window(cx), cx.is_replaying());
+    let (db, window, replaying) = (cx.keys.db(), new_window(cx.server), cx.is_replaying());
     let stream = cx.keys.stream_or_insert_with(&args[2], || Stream::new(window))?;
     let start = NewGroup { last_delivered, entries_read: options.entries_read_of(stream, replaying) };
     let group = stream

@@ -8,16 +8,19 @@
 //! every further one for the same entry is a repetition that was counted. A rewritten log holds only the messages that
 //! are still remembered, and says the counters in an `XCFGSET` of its own.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use super::arguments::strict_id;
 use crate::aof::record::Records;
 use crate::command::arguments::{integer, is};
 use crate::command::entry::{Access, Command, Flags, Group, KeySpec};
 use crate::command::{Context, Outcome};
-use crate::config::{KeyspaceEvents, Settings};
+use crate::config::KeyspaceEvents;
 use crate::error::Error;
 use crate::keyspace::stream::{IdmpConfig, SetId, SetIdError, StreamId};
 use crate::number;
 use crate::resp::Args;
+use crate::server::Server;
 
 fn xsetid(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
     let key = &args[1];
@@ -170,15 +173,11 @@ fn xidmprecord(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
 }
 
 /// The window of idempotent producers that a stream made now has.
-pub(super) fn new_window(cx: &Context<'_>) -> IdmpConfig {
-    new_window_of(cx, &cx.server.config.settings())
-}
-
-/// The same for who has looked at the settings already.
-pub(super) fn new_window_of(cx: &Context<'_>, settings: &Settings) -> IdmpConfig {
-    if cx.is_replaying() {
+pub(super) fn new_window(server: &Server) -> IdmpConfig {
+    if server.loading.load(Relaxed) {
         return IdmpConfig::default();
     }
+    let settings = server.config.settings();
     IdmpConfig { duration_s: settings.stream_idmp_duration, maxsize: settings.stream_idmp_maxsize }
 }
 

@@ -9,7 +9,7 @@ use crate::aof::record::Records;
 use crate::command::arguments::{integer, is};
 use crate::command::entry::{Access, Command, Flags, Group, KeySpec};
 use crate::command::{Context, Outcome};
-use crate::config::{KeyspaceEvents, Settings};
+use crate::config::{Config, KeyspaceEvents};
 use crate::error::Error;
 use crate::keyspace::stream::{Limits, References, Stream, Trim, TrimTo, Trimmed};
 use crate::resp::Args;
@@ -25,7 +25,7 @@ fn xtrim(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
         }
     }
     let trim = options
-        .trim(&cx.server.config.settings())?
+        .trim(block_limits(&cx.server.config))?
         .ok_or(Error::new("ERR syntax error, XTRIM must be called with a trimming strategy"))?;
     let db = cx.keys.db();
     let Some(stream) = cx.keys.stream_mut(key)? else { return Ok(cx.reply.integer(0).into()) };
@@ -42,8 +42,9 @@ fn xtrim(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
 }
 
 /// Bounds of a stream's blocks.
-pub(super) fn block_limits(settings: &Settings) -> Limits {
-    Limits { max_bytes: settings.stream_node_max_bytes, max_entries: settings.stream_node_max_entries }
+pub(super) fn block_limits(config: &Config) -> Limits {
+    let [max_bytes, max_entries] = config.stream_node_max();
+    Limits { max_bytes, max_entries }
 }
 
 /// The options of a trim, as far as they have been read.
@@ -102,8 +103,9 @@ impl TrimOptions {
         }
     }
 
-    /// The trim that was asked for, if any. One that is approximate has a limit even if none was given.
-    pub(super) fn trim(&self, settings: &Settings) -> Result<Option<Trim>, Error> {
+    /// The trim that was asked for, if any, of blocks with these bounds. One that is approximate has a limit even if
+    /// none was given.
+    pub(super) fn trim(&self, blocks: Limits) -> Result<Option<Trim>, Error> {
         const BLOCKS: u64 = 100;
         const UNBOUNDED_BLOCKS: u64 = 10_000;
         const MOST: u64 = 1_000_000;
@@ -119,7 +121,7 @@ impl TrimOptions {
             Some(_) if !self.approximate => return Err(LIMIT_WITHOUT_TILDE),
             Some(limit) => limit,
             None if !self.approximate => 0,
-            None => match settings.stream_node_max_entries {
+            None => match blocks.max_entries {
                 0 => UNBOUNDED_BLOCKS,
                 entries => entries.saturating_mul(BLOCKS).min(MOST),
             },
