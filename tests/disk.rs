@@ -210,6 +210,157 @@ fn message(number: usize) -> String {
     format!("message {number} {}", "x".repeat(number * 37 % 200))
 }
 
+// --- Calls that fail or kill while the log is rewritten ---
+
+/// How a rewrite under injection went.
+#[derive(Debug, PartialEq, Eq)]
+enum Rewritten {
+    /// The server has gone on, and says so of the rewrite.
+    Status(&'static str),
+    Ended(Ended),
+}
+
+#[test]
+fn a_base_that_cannot_be_written_leaves_the_log_as_it_is() {
+    if !may_trace("a_base_that_cannot_be_written_leaves_the_log_as_it_is") {
+        return;
+    }
+    // The calls of the thread that rewrites: two files for the rotation, then the base and what names it.
+    let all: &[(&str, std::ops::RangeInclusive<usize>)] =
+        &[("pwrite64", 3..=6), ("fdatasync", 3..=4), ("openat", 5..=7)];
+    for (call, calls) in all {
+        let few = (*calls.start()).max(calls.end() - 1)..=*calls.end();
+        for when in if support::long_form() { calls.clone() } else { few } {
+            let error = if when % 2 == 0 { "ENOSPC" } else { "EIO" };
+            let injection = format!("{call}:error={error}:when={when}");
+            assert_eq!(injected_rewrite(&injection), Rewritten::Status("err"), "{injection}");
+        }
+    }
+    assert_eq!(injected_rewrite("fsync:error=EIO:when=3"), Rewritten::Status("err"));
+}
+
+#[test]
+fn a_manifest_that_may_or_may_not_be_in_place_ends_the_server() {
+    if !may_trace("a_manifest_that_may_or_may_not_be_in_place_ends_the_server") {
+        return;
+    }
+    for injection in ["rename:error=EIO:when=1", "rename:error=EIO:when=2", "fsync:error=EIO:when=4"] {
+        assert_eq!(injected_rewrite(injection), Rewritten::Ended(Ended::WithCode(LOG_FAILED)), "{injection}");
+    }
+}
+
+#[test]
+fn history_that_cannot_be_removed_is_left_behind() {
+    if may_trace("history_that_cannot_be_removed_is_left_behind") {
+        assert_eq!(injected_rewrite("unlink:error=EIO:when=1"), Rewritten::Status("ok"));
+    }
+}
+
+#[test]
+fn a_kill_at_any_call_of_a_rewrite_loses_nothing() {
+    if !may_trace("a_kill_at_any_call_of_a_rewrite_loses_nothing") {
+        return;
+    }
+    let all = [("openat", 9), ("pwrite64", 7), ("fdatasync", 5), ("fsync", 6), ("rename", 3), ("unlink", 1)];
+    for (call, most) in all {
+        for when in if support::long_form() { 1..=most } else { (most + 1) / 2..=(most + 1) / 2 } {
+            let injection = format!("{call}:signal=SIGKILL:when={when}");
+            assert_eq!(injected_rewrite(&injection), Rewritten::Ended(Ended::Killed), "{injection}");
+        }
+    }
+}
+
+/// What the thread that rewrites calls.
+const REWRITING: &str = "trace=openat,pwrite64,fdatasync,fsync,rename,unlink";
+
+/// Has a server rewrite its log while the calls of the thread that does it are interfered with; then it, or the next
+/// server, has everything, can rewrite its log, and has everything afterwards.
+fn injected_rewrite(injection: &str) -> Rewritten {
+    const BEFORE: usize = 40;
+    let directory = Directory::new();
+    let data = directory.path().join("data");
+    fs::create_dir(&data).expect("a data directory");
+    let options = ["--appendfsync", "always", "--threads", "1"];
+    let mut process = Process::start(&data, &[], &options);
+    let mut client = process.serves().unwrap_or_else(|| panic!("{}", process.output()));
+    for number in 1..=BEFORE {
+        assert_eq!(client.call(&["RPUSH", "q", &message(number)]), Reply::Integer(number as i64));
+    }
+    // The block that vouches for the last one would come in between.
+    thread::sleep(Duration::from_millis(300));
+    let thread = process.thread("rewrite");
+    let mut tracer = Command::new("strace")
+        .args(["-qqq", "-o", "/dev/null", "-p", &thread.to_string(), "-e", REWRITING])
+        .args(["-e", &format!("inject={injection}")])
+        .stdin(Stdio::null())
+        .spawn()
+        .expect("strace has run before");
+    let status = format!("/proc/{}/task/{thread}/status", process.child.id());
+    let is_traced = || {
+        let status = fs::read_to_string(&status).unwrap_or_default();
+        status.lines().any(|line| line.starts_with("TracerPid:") && !line.ends_with("\t0"))
+    };
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !is_traced() {
+        assert!(Instant::now() < deadline, "{injection}: strace does not come");
+        thread::sleep(Duration::from_millis(2));
+    }
+    client.send(&["BGREWRITEAOF"]);
+    let outcome = loop {
+        if let Some(status) = process.end_within(Duration::from_millis(10)) {
+            break Rewritten::Ended(status.code().map_or(Ended::Killed, Ended::WithCode));
+        }
+        let mut observer = Connection::open(process.port).expect("it listens while it runs");
+        observer.send(&["INFO", "persistence"]);
+        let Ok(info) = observer.reply() else { continue };
+        if let Some(status) = rewritten(&info) {
+            break Rewritten::Status(status);
+        }
+        assert!(Instant::now() < deadline + Duration::from_secs(20), "{injection}: the rewrite does not end");
+    };
+    let _ = run("kill", &[&tracer.id().to_string()]);
+    let _ = tracer.wait();
+    let what = format!("{injection}: {outcome:?}");
+
+    let mut sent = BEFORE;
+    for round in 0..3 {
+        if let (0, Rewritten::Ended(_)) = (round, &outcome) {
+            continue;
+        }
+        if round > 0 {
+            process.kill();
+            process = Process::start(&data, &[], &options);
+        }
+        let mut client = process.serves().unwrap_or_else(|| panic!("{what}: {}", process.output()));
+        let messages = client.run("LRANGE q 0 -1").elements().expect("a list").to_vec();
+        let expected: Vec<_> = (1..=sent).map(|number| Reply::bulk(message(number))).collect();
+        assert_eq!(messages, expected, "{what}, round {round}");
+        sent += 1;
+        assert_eq!(client.call(&["RPUSH", "q", &message(sent)]), Reply::Integer(sent as i64), "{what}");
+        assert_eq!(client.run("SAVE"), Reply::Simple(b"OK".to_vec()), "{what}: the next rewrite");
+        assert_eq!(rewritten(&client.run("INFO persistence")), Some("ok"), "{what}");
+        let mut kinds: Vec<String> = fs::read_dir(data.join("appendonlydir"))
+            .expect("the log's directory")
+            .map(|file| file.expect("an entry").file_name().to_string_lossy().into_owned())
+            .map(|name| name.split('.').rev().take(2).collect::<Vec<_>>().join("."))
+            .collect();
+        kinds.sort_unstable();
+        assert_eq!(kinds, ["aof.base", "aof.incr", "manifest.aof"], "{what}: nothing else is left");
+    }
+    process.kill();
+    outcome
+}
+
+/// How the last rewrite went, by `INFO persistence`; none while there is one or was none.
+fn rewritten(info: &Reply) -> Option<&'static str> {
+    let info = String::from_utf8_lossy(info.text()?).into_owned();
+    let says = |line: &str| info.lines().any(|found| found == line);
+    if says("aof_rewrite_in_progress:1") || says("aof_rewrites:0") {
+        return None;
+    }
+    Some(if says("aof_last_bgrewrite_status:ok") { "ok" } else { "err" })
+}
+
 // --- A slow disk ---
 
 #[test]
@@ -535,6 +686,16 @@ impl Process {
             thread::sleep(Duration::from_millis(5));
         }
         None
+    }
+
+    /// The number of its thread of this name.
+    fn thread(&self, name: &str) -> u32 {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("its threads");
+        let named = |task: &fs::DirEntry| {
+            fs::read_to_string(task.path().join("comm")).is_ok_and(|comm| comm.trim_end() == name)
+        };
+        let task = tasks.map(|task| task.expect("a thread")).find(named).expect("a thread of that name");
+        task.file_name().to_string_lossy().parse().expect("a number")
     }
 
     fn is_running(&mut self) -> bool {

@@ -9,17 +9,21 @@ mod random;
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Duration;
 
-use engine_support::{House, client, replay};
+use engine_support::{House, build, client, replay, request};
 use millstream::aof::Records;
 use millstream::aof::record::{own_command, read_command};
-use millstream::command::{recreate, table};
-use millstream::engine::{Lsn, Replay};
+use millstream::command::{Effects, recreate, table};
+use millstream::engine::{Journal, Lsn, Replay};
 use millstream::keyspace::{Item, SHARDS};
 use millstream::metrics::Metrics;
-use millstream::resp::OwnedArgs;
+use millstream::resp::{OwnedArgs, Reply};
 use millstream::session::Session;
+use parking_lot::Mutex;
 use random::Random;
 
 /// A walk that is under way, and the base that it makes.
@@ -192,4 +196,51 @@ fn a_base_and_what_was_logged_since_make_the_same_data() {
     let first = random::seed(1);
     let count = if std::env::var("MILLSTREAM_LONG").is_ok() { 20_000 } else { 300 };
     (first..first + count).for_each(play);
+}
+
+/// A log that takes its time to begin a file, so that somebody else could change something.
+#[derive(Debug)]
+struct Slow {
+    begun: Mutex<Sender<()>>,
+    changed: Mutex<Sender<()>>,
+    hears: Mutex<Receiver<()>>,
+    meanwhile: Mutex<Option<Result<(), RecvTimeoutError>>>,
+}
+
+impl Journal for Slow {
+    fn append(&self, _: &Records) -> Lsn {
+        let _ = self.changed.lock().send(());
+        1
+    }
+
+    fn rotate(&self) -> Lsn {
+        self.begun.lock().send(()).unwrap();
+        *self.meanwhile.lock() = Some(self.hears.lock().recv_timeout(Duration::from_millis(200)));
+        1
+    }
+}
+
+#[test]
+fn nothing_changes_between_the_beginning_of_a_walk_and_that_of_its_file() {
+    let ((begun, begins), (changed, hears)) = (channel(), channel());
+    let journal = Arc::new(Slow {
+        begun: Mutex::new(begun),
+        changed: Mutex::new(changed),
+        hears: Mutex::new(hears),
+        meanwhile: Mutex::default(),
+    });
+    let (engine, mut loops) = build(Arc::clone(&journal), 1);
+    let (engine, metrics) = (&engine, loops.remove(0));
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            begins.recv().unwrap();
+            let (mut session, mut effects) = (Session::new(client(1), true), Effects::default());
+            let mut turn = engine.turn(0, 1, &metrics, &mut effects);
+            turn.execute(&mut session, request("RPUSH q a").as_args(), &mut Reply::default());
+            let _ = turn.finish();
+        });
+        engine.begin_walk();
+    });
+    assert_eq!(*journal.meanwhile.lock(), Some(Err(RecvTimeoutError::Timeout)));
+    assert_eq!(journal.hears.lock().try_recv(), Ok(()), "it is changed afterwards");
 }

@@ -1,5 +1,5 @@
-//! The whole server but for its sockets, under one seed: shards, waiters, several loops, the log, and a disk that writes
-//! short, fails, fills up, and loses power.
+//! The whole server but for its sockets, under one seed: shards, waiters, several loops, the log and its rewriting, and a disk that
+//! writes short, fails, fills up, and loses power.
 //!
 //! `simulation/world.rs` is the server and what must be true after each crash, `simulation/ask.rs` what clients ask,
 //! `simulation/model.rs` the naive model of what they must be answered, `simulation/disk.rs` the disk, under whose calls
@@ -62,6 +62,9 @@ fn no_life_breaks_a_promise() {
         ("answers refused for want of space", sum(|life| life.refused_for_space)),
         ("transactions", sum(|life| life.transactions)),
         ("rotations", sum(|life| life.rotations)),
+        ("rewrites of the log", sum(|life| life.rewrites)),
+        ("rewrites that were refused", sum(|life| life.refused_rewrites)),
+        ("rewrites that a crash cut short", sum(|life| life.cut_rewrites)),
         ("failures of the log", sum(|life| life.failures)),
         ("kills", sum(|life| life.kills)),
         ("power cuts", sum(|life| life.power_cuts)),

@@ -115,7 +115,7 @@ struct Seat {
 }
 
 /// Builds an engine for so many threads, and what each of them counts with.
-pub(crate) fn build(tape: Arc<Tape>, threads: usize) -> (Engine, Vec<LoopMetrics>) {
+pub(crate) fn build(tape: Arc<impl Journal + 'static>, threads: usize) -> (Engine, Vec<LoopMetrics>) {
     let (metrics, loops) = Metrics::new(threads, table().rows().len());
     let server = Server::new(Config::new(Settings::default()), metrics);
     server.loading.store(false, Relaxed);

@@ -20,12 +20,13 @@ use crate::random::Random;
 use crate::reply::{self, Protocol, Reply};
 use ahash::RandomState;
 use millstream::aof::{
-    Commit, DirectoryId, Fault, LoadError, LogFailed, Operation, Policy, Storage, Twin, Unsynced, open,
+    Commit, DirectoryId, Fault, LoadError, Log, LogFailed, Operation, Policy, RewriteFailed, Rewritten,
+    Storage, Twin, Unsynced, open,
 };
-use millstream::command::{Effects, table};
+use millstream::command::{Effects, recreate, table};
 use millstream::config::{Config, Settings};
 use millstream::engine::{Ending, Engine, Executed, Lsn, Replay, Turn, Waiter, Wake, Woken};
-use millstream::keyspace::shard_of;
+use millstream::keyspace::{Item, SHARDS, shard_of};
 use millstream::metrics::{LoopMetrics, Metrics};
 use millstream::net::LogJournal;
 use millstream::resp::{self, OwnedArgs};
@@ -59,6 +60,12 @@ pub(crate) struct Tally {
     pub(crate) refused_for_space: u64,
     pub(crate) transactions: u64,
     pub(crate) rotations: u64,
+    /// Rewrites of the log that were complete.
+    pub(crate) rewrites: u64,
+    /// Rewrites that the disk refused and the log outlived.
+    pub(crate) refused_rewrites: u64,
+    /// Rewrites during which the process ended.
+    pub(crate) cut_rewrites: u64,
     pub(crate) failures: u64,
     pub(crate) kills: u64,
     pub(crate) power_cuts: u64,
@@ -88,6 +95,8 @@ struct World {
     outside: Option<Outside>,
     /// Where a new file begins that is not there yet.
     rotation: Option<Lsn>,
+    /// The log is being rewritten.
+    rewriting: bool,
     /// The log has failed, or something else: the process has ended.
     failed: bool,
     promised: Promised,
@@ -160,6 +169,8 @@ enum Outside {
     Sync,
     SetPolicy(Policy),
     Finish,
+    /// The thread that rewrites, which goes on until the rewrite or the process has ended.
+    Rewrite,
 }
 
 /// How a process ends.
@@ -190,6 +201,7 @@ impl Simulation {
                 mail: Vec::new(),
                 outside: None,
                 rotation: None,
+                rewriting: false,
                 failed: false,
                 promised: Promised::default(),
                 model: Model::default(),
@@ -203,13 +215,10 @@ impl Simulation {
         simulation.world.lock().restart(Twin::new(), Promised::default());
         let lives = 2 + simulation.world.lock().random.below(4);
         for _ in 0..lives {
-            let steps = 5 + simulation.world.lock().random.below(150);
+            let mut steps = 5 + simulation.world.lock().random.below(150);
             let mut in_order = false;
-            for _ in 0..steps {
-                in_order = simulation.step();
-                if in_order || simulation.world.lock().failed {
-                    break;
-                }
+            while !in_order && !simulation.is_over(&mut steps) {
+                in_order = simulation.step(&mut steps);
             }
             simulation.world.lock().crash(in_order);
         }
@@ -218,10 +227,26 @@ impl Simulation {
         world.tally
     }
 
-    /// One step of one loop or of the thread that syncs. Returns true when the process has ended in order.
-    fn step(&self) -> bool {
+    /// Whether the process ends before its next step, of which there are so many left.
+    fn is_over(&self, steps: &mut usize) -> bool {
+        let over = *steps == 0 || self.world.lock().failed;
+        *steps = steps.saturating_sub(1);
+        over
+    }
+
+    /// One step of one loop or of a thread that tends the log. Returns true when the process has ended in order.
+    fn step(&self, steps: &mut usize) -> bool {
+        let outside = self.world.lock().step();
+        match outside {
+            None => false,
+            Some(Outside::Rewrite) => self.rewrite(steps),
+            Some(outside) => self.call(outside),
+        }
+    }
+
+    /// A call to the log. Returns true when the process has ended in order.
+    fn call(&self, outside: Outside) -> bool {
         let mut world = self.world.lock();
-        let Some(outside) = world.step() else { return false };
         world.outside = Some(outside);
         let (journal, now_ms) = (Arc::clone(&world.process().journal), world.now_ms.unsigned_abs());
         // The disk lets other loops go on meanwhile.
@@ -237,6 +262,7 @@ impl Simulation {
                 in_order = whole;
                 Commit::Idle
             }),
+            Outside::Rewrite => unreachable!("a rewrite is many calls"),
         };
         let mut world = self.world.lock();
         world.settle(&result);
@@ -248,6 +274,77 @@ impl Simulation {
             world.promised.cut = world.promised.killed;
         }
         in_order
+    }
+
+    /// Rewrites the log while everybody goes on, in the steps that are left. Returns true when the process has ended in
+    /// order.
+    fn rewrite(&self, steps: &mut usize) -> bool {
+        let (journal, first) = self.world.lock().begin_rewrite();
+        let mut in_order = false;
+        let ended = self.rewrite_from(journal.log().expect("it is loaded"), first, &mut || {
+            // A few steps of others.
+            let few = self.world.lock().random.below(4);
+            for _ in 0..few {
+                if in_order || self.is_over(steps) {
+                    return true;
+                }
+                in_order = self.step(&mut 0);
+            }
+            in_order || self.world.lock().failed
+        });
+        self.world.lock().end_rewrite(ended);
+        in_order
+    }
+
+    /// `others` lets the others go on and says whether the process has ended: then there is no outcome.
+    fn rewrite_from(
+        &self,
+        log: &Log,
+        first: Lsn,
+        others: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Rewritten>, RewriteFailed> {
+        while log.status().written < first {
+            self.call(Outside::Commit);
+            if others() {
+                return Ok(None);
+            }
+            if log.status().disk_full {
+                return Err(RewriteFailed::no_space());
+            }
+        }
+        let mut base = self.beside(|now_ms| log.begin_base(first, now_ms))?;
+        let mut items = Vec::new();
+        for shard in 0..SHARDS {
+            loop {
+                let over = self.world.lock().walk(shard, &mut items);
+                let wrote_some = !items.is_empty();
+                for item in items.drain(..) {
+                    self.beside(|now_ms| recreate(&item, &mut |records| base.write(records, now_ms)))?;
+                }
+                // Most shards are empty: nobody need be awaited there.
+                if (wrote_some || shard % 16 == 0) && others() {
+                    // Who is gone removes nothing.
+                    self.world.lock().twin.plan(Operation::Any, 1, Fault::Stop);
+                    return Ok(None);
+                }
+                if over {
+                    break;
+                }
+            }
+        }
+        self.beside(|now_ms| base.finish(now_ms)).map(Some)
+    }
+
+    /// Something that the thread does which rewrites; others go on while it waits for the disk.
+    fn beside<T>(&self, work: impl FnOnce(u64) -> T) -> T {
+        let now_ms = {
+            let mut world = self.world.lock();
+            world.outside = Some(Outside::Rewrite);
+            world.now_ms.unsigned_abs()
+        };
+        let result = work(now_ms);
+        self.world.lock().outside = None;
+        result
     }
 
     /// A call to the disk is under way: other loops go on.
@@ -291,11 +388,12 @@ impl World {
                 }
                 self.send(home);
             }
-            730..810 => self.send(home),
+            730..800 => self.send(home),
+            800..810 if !self.rewriting => return Some(Outside::Rewrite),
             810..850 => self.open_mail(home),
             850..870 => return Some(Outside::Cover),
             870..935 if self.policy == Policy::EverySec => return Some(Outside::Sync),
-            935..942 => {
+            935..942 if !self.rewriting => {
                 let log = Arc::clone(&self.process().journal);
                 self.rotation = Some(log.log().expect("it is loaded").rotate());
                 self.tally.rotations += 1;
@@ -350,12 +448,55 @@ impl World {
             Operation::Create,
             Operation::SyncDirectory,
             Operation::Truncate,
+            Operation::Remove,
         ]);
         let fault =
             *self.random.pick(&[Fault::Fail, Fault::Fail, Fault::Short, Fault::Stop, Fault::StopAfter]);
         let nth = 1 + self.random.below(8) as u64;
         self.note(format_args!("{operation:?} {nth} is to {fault:?}"));
         self.twin.plan(operation, nth, fault);
+    }
+
+    /// Begins a rewrite. Returns the number of the block with which the next file begins.
+    fn begin_rewrite(&mut self) -> (Arc<LogJournal>, Lsn) {
+        // It makes some thirty calls.
+        if self.random.one_in(3) {
+            let fault = *self.random.pick(&[Fault::Fail, Fault::Short, Fault::Stop, Fault::StopAfter]);
+            self.twin.plan(Operation::Any, 1 + self.random.below(40) as u64, fault);
+        }
+        if self.random.one_in(8) {
+            let room = self.random.below(2000) as u64;
+            self.twin.set_capacity(used(&self.twin) + room);
+        }
+        let Process { engine, journal, .. } = self.process();
+        let (first, journal) = (engine.begin_walk(), Arc::clone(journal));
+        (self.rotation, self.rewriting) = (Some(first), true);
+        self.note(format_args!("a rewrite begins at {first}"));
+        (journal, first)
+    }
+
+    fn walk(&mut self, shard: usize, items: &mut Vec<Item>) -> bool {
+        let budget = self.random.below(3);
+        self.process().engine.walk(shard, budget, items)
+    }
+
+    fn end_rewrite(&mut self, ended: Result<Option<Rewritten>, RewriteFailed>) {
+        self.rewriting = false;
+        self.note(format_args!("the rewrite ends: {ended:?}"));
+        match ended {
+            Ok(None) => self.tally.cut_rewrites += 1,
+            // The log has failed on another loop meanwhile.
+            _ if self.failed => self.tally.cut_rewrites += 1,
+            Ok(Some(_)) => self.tally.rewrites += 1,
+            Err(RewriteFailed::Base(_)) => {
+                self.tally.refused_rewrites += 1;
+                self.process().engine.end_walk();
+            }
+            Err(RewriteFailed::Log(_)) => {
+                self.failed = true;
+                self.tally.failures += 1;
+            }
+        }
     }
 
     fn settle(&mut self, result: &Result<Commit, LogFailed>) {
@@ -579,11 +720,12 @@ impl World {
         }
         let _ = turn.finish();
         let text = String::from_utf8(buffer.take()).expect("all data are text").replace("\r\n", " ");
-        // When a consumer was last seen is told by the clock of the block, which is a little later.
+        // When a consumer was last seen is told by the clock of the block, which is a little later; and a rewrite lays
+        // entries anew.
         let mut words = text.split(' ');
         let mut kept = String::new();
         while let Some(word) = words.next() {
-            if matches!(word, "seen-time" | "active-time") {
+            if matches!(word, "seen-time" | "active-time" | "radix-tree-keys" | "radix-tree-nodes") {
                 words.next();
             } else {
                 kept.push_str(word);
@@ -766,7 +908,7 @@ impl World {
             self.sit_down(at);
         }
         self.mail = (0..LOOPS).map(|_| VecDeque::new()).collect();
-        (self.failed, self.rotation) = (false, None);
+        (self.failed, self.rotation, self.rewriting) = (false, None, false);
         self.read_everything();
     }
 
