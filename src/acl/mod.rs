@@ -23,7 +23,7 @@ pub use log::{Entry, Log, Object};
 pub use password::Password;
 pub use selector::{Catalog, Denial, Named, Reason, Request, Selector, Touch, merge_selectors};
 pub use user::{RuleError, User};
-pub use users::{Outside, SetError, Users};
+pub use users::{Change, Outside, SetError, Users};
 
 /// The name of the user that connections have before they log in as another.
 pub const DEFAULT_USER: &[u8] = b"default";

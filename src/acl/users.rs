@@ -29,6 +29,24 @@ pub struct Users {
     outside: OnceLock<Box<dyn Outside>>,
 }
 
+/// What became of a user. Connections that have no right any more to what they have are to be ended.
+#[derive(Debug)]
+pub struct Change {
+    /// As it was; one that is new was never anything else.
+    pub before: Arc<User>,
+    /// As it is; `None` for one that is there no more.
+    pub now: Option<Arc<User>>,
+}
+
+impl Change {
+    /// Whether a channel, or a pattern of `PSUBSCRIBE`, may be used no more.
+    #[must_use]
+    pub fn takes_channel(&self, channel: &[u8], is_pattern: bool) -> bool {
+        let may = |user: &User| user.may_use_channel(channel, is_pattern);
+        may(&self.before) && !self.now.as_deref().is_some_and(may)
+    }
+}
+
 /// What only the shell can do for commands about users.
 pub trait Outside: Send + Sync {
     /// Fills it with bytes that nobody can guess.
@@ -141,13 +159,14 @@ impl Users {
         rules: impl Iterator<Item = &'a [u8]>,
         catalog: &impl Catalog,
         all_channels: bool,
-    ) -> Result<Arc<User>, SetError> {
+    ) -> Result<Change, SetError> {
         if !is_name(name) {
             return Err(SetError::Name);
         }
         let rules = merge_selectors(rules).map_err(SetError::Parenthesis)?;
         let mut by_name = self.by_name.write();
-        let mut user = match by_name.get(name) {
+        let before = by_name.get(name).cloned();
+        let mut user = match &before {
             Some(known) => User::clone(known),
             None => User::new(self.next_id(), name, all_channels),
         };
@@ -159,7 +178,7 @@ impl Users {
         let user = Arc::new(user);
         by_name.insert(name.into(), Arc::clone(&user));
         self.changed();
-        Ok(user)
+        Ok(Change { before: before.unwrap_or_else(|| Arc::clone(&user)), now: Some(user) })
     }
 
     /// Gives the default user this password and no other; an empty one lets everybody in.
@@ -172,21 +191,20 @@ impl Users {
         self.changed();
     }
 
-    /// Deletes a user other than the default one. Returns whether there was one; its connections are to be ended.
-    pub fn remove(&self, name: &[u8]) -> bool {
+    /// Deletes a user other than the default one, if there is one of that name.
+    pub fn remove(&self, name: &[u8]) -> Option<Change> {
         debug_assert_ne!(name, DEFAULT_USER);
-        let removed = self.by_name.write().remove(name).is_some();
-        if removed {
-            self.changed();
-        }
-        removed
+        let mut by_name = self.by_name.write();
+        let before = by_name.remove(name)?;
+        self.changed();
+        Some(Change { before, now: None })
     }
 
     /// Puts these users in the place of all others. Connections whose user is among them stay; a default user that
-    /// is not is as at first, with this password if it is not empty. Returns the names of those who are there no more.
-    pub fn load(&self, loaded: Vec<User>, default_password: &str) -> Vec<Box<[u8]>> {
+    /// is not is as at first, with this password if it is not empty. Returns what became of those there were.
+    pub fn load(&self, loaded: Vec<User>, default_password: &str) -> Vec<Change> {
         let mut by_name = self.by_name.write();
-        let mut before = std::mem::take(&mut *by_name);
+        let before = std::mem::take(&mut *by_name);
         by_name.insert(DEFAULT_USER.into(), Arc::new(default_user(default_password)));
         for user in loaded {
             let id = if *user.name == *DEFAULT_USER {
@@ -197,9 +215,11 @@ impl Users {
             let id = id.unwrap_or_else(|| self.next_id());
             by_name.insert(user.name.clone(), Arc::new(User { id, ..user }));
         }
-        before.retain(|name, _| !by_name.contains_key(name));
         self.changed();
-        before.into_keys().collect()
+        before
+            .into_values()
+            .map(|user| Change { now: by_name.get(&user.name).cloned(), before: user })
+            .collect()
     }
 
     /// A password of so many bits nobody can guess, in hexadecimal digits.

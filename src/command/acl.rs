@@ -1,14 +1,18 @@
 //! Users: who there is, what they may do, and what was refused to whom.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use super::arguments::{self, is};
 use super::entry::{Command, Flags, Group};
 use super::help::help;
 use super::permission::{catalog, denial_text, log_out, may_run};
 use super::{Action, Context, Outcome, table};
-use crate::acl::{self, CATEGORIES, DEFAULT_USER, Selector, SetError, User};
+use crate::acl::{self, CATEGORIES, Change, DEFAULT_USER, Selector, SetError, User};
 use crate::config::Settings;
 use crate::error::Error;
+use crate::pubsub::Scope;
 use crate::resp::{Args, Reply};
+use crate::session::Client;
 
 /// `ACL` alone.
 fn acl(_: &mut Context<'_>, _: Args<'_>) -> Result<Outcome, Error> {
@@ -80,7 +84,7 @@ fn show_selector(selector: &Selector, reply: &mut Reply) {
 fn setuser(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
     let rules = args.tail(3).iter();
     let set = cx.server.users.set(&args[2], rules, catalog(), all_channels(&cx.server.config.settings()));
-    set.map_err(|error| match error {
+    let change = set.map_err(|error| match error {
         SetError::Name => Error::new("ERR Usernames can't contain spaces or null characters"),
         SetError::Parenthesis(word) => {
             Error::quoting("ERR Unmatched parenthesis in acl selector starting at '", &word, "'.")
@@ -90,6 +94,7 @@ fn setuser(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
             Error::quoting("ERR Error in ACL SETUSER modifier '", &rule, &after)
         }
     })?;
+    end_connections(cx, &[change]);
     Ok(cx.reply.ok().into())
 }
 
@@ -104,28 +109,37 @@ fn deluser(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
     if names.iter().any(|name| name == DEFAULT_USER) {
         return Err(Error::new("ERR The 'default' user cannot be removed"));
     }
-    let removed: Vec<&[u8]> = names.iter().filter(|name| cx.server.users.remove(name)).collect();
+    let removed: Vec<Change> = names.iter().filter_map(|name| cx.server.users.remove(name)).collect();
     end_connections(cx, &removed);
     Ok(cx.reply.count(removed.len()).into())
 }
 
-/// Ends the connections of users who are there no more; one's own when it has been told.
-fn end_connections(cx: &mut Context<'_>, users: &[impl AsRef<[u8]>]) {
-    if users.is_empty() {
-        return;
-    }
-    let is_gone = |name: &[u8]| users.iter().any(|user| user.as_ref() == name);
-    let me = cx.session.client.id;
-    for client in cx.server.clients.all() {
-        let name = client.names.lock().user.clone();
-        if client.id != me && users.iter().any(|user| String::from_utf8_lossy(user.as_ref()) == name) {
-            cx.effects.actions.push(Action::Kill(client.id));
+/// Ends the connections of users who are there no more, and those that listen to what their users may not use any
+/// more; one's own when it has been told.
+fn end_connections(cx: &mut Context<'_>, changes: &[Change]) {
+    for change in changes {
+        let listeners = cx
+            .server
+            .pubsub
+            .registry
+            .listeners_where(|scope, name| change.takes_channel(name, scope == Scope::Pattern));
+        if change.now.is_some() && listeners.is_empty() {
+            continue;
         }
-    }
-    if is_gone(&cx.session.identity.user().name) {
-        log_out(&cx.server.users, cx.session);
-        cx.session.authenticated = false;
-        cx.effects.actions.push(Action::Close);
+        let ends = |client: &Client| {
+            (change.now.is_none() || listeners.contains(&client.id))
+                && client.names.lock().user == String::from_utf8_lossy(&change.before.name)
+        };
+        for client in cx.server.clients.all().iter().filter(|client| ends(client)) {
+            if client.id == cx.session.client.id {
+                log_out(&cx.server.users, cx.session);
+                cx.session.authenticated = false;
+                cx.effects.actions.push(Action::Close);
+            } else {
+                client.killed.store(true, Relaxed);
+                cx.effects.actions.push(Action::Kill(client.id));
+            }
+        }
     }
 }
 
@@ -235,8 +249,8 @@ fn load(cx: &mut Context<'_>, _: Args<'_>) -> Result<Outcome, Error> {
         .map_err(|why| Error::with(format!("ERR Error loading ACLs, opening file '{path}': {why}")))?;
     let users = acl::load_text(path, &text, catalog(), all_channels(&settings))
         .map_err(|why| Error::with([b"ERR ", &*why].concat()))?;
-    let gone = cx.server.users.load(users, settings.requirepass.expose());
-    end_connections(cx, &gone);
+    let changes = cx.server.users.load(users, settings.requirepass.expose());
+    end_connections(cx, &changes);
     Ok(cx.reply.ok().into())
 }
 

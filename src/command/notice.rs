@@ -87,6 +87,8 @@ impl Context<'_> {
         // Of all errors two come from looking; the one about groups names the key that was reached.
         match outcome {
             Ok(_) if reads => {}
+            // It looks before it reads its options.
+            Err(_) if command.name == "lcs" => {}
             Err(error) if reads && *error == Error::NO_SUCH_KEY => {}
             Err(error) if error.code() == b"NOGROUP" => {
                 missing.truncate(1);

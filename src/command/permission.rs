@@ -1,7 +1,7 @@
 //! Permission: what a request is about, as the table says, held against what a user may do.
 
 use super::client::describe;
-use super::entry::{Access, Command, Flags};
+use super::entry::{Access, Command, Flags, KeySpec};
 use super::table::{Row, Table, table};
 use crate::acl::{
     Catalog, DEFAULT_USER, Denial, Entry, Identity, Named, Object, Reason, Request, Touch, User, Users,
@@ -62,7 +62,7 @@ pub fn permit_queued(
     let reason = match denial.reason {
         Reason::Command => "no permission to execute the command or subcommand",
         Reason::Key => "no permission to touch the specified keys",
-        Reason::Channel => "no permission to access one of the channels used as argument to the command",
+        Reason::Channel => "no permission to access one of the channels used as arguments",
     };
     Err(Error::with(format!(
         "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This \
@@ -108,8 +108,8 @@ fn request<'a>(row: &Row, args: Args<'a>) -> Request<'a> {
 }
 
 /// Whether the session's user may use a channel: publish to it or subscribe to it; one that is a pattern
-/// (`PSUBSCRIBE`) must be allowed literally. What a request names is checked before it runs; this is for later, when
-/// rules have changed under those who are subscribed.
+/// (`PSUBSCRIBE`) must be allowed literally. What a request names is checked before it runs; this is for rules that
+/// have changed since.
 #[must_use]
 pub fn may_use_channel(server: &Server, identity: &mut Identity, channel: &[u8], is_pattern: bool) -> bool {
     identity.may_do_everything(&server.users)
@@ -179,7 +179,8 @@ pub(super) fn log_out(users: &Users, session: &mut Session) {
 impl Command {
     /// Its keys in a request: the number of the argument, its name, and what is done to it.
     pub fn touches<'a>(&'static self, args: Args<'a>) -> impl Iterator<Item = (usize, &'a [u8], Touch)> {
-        self.keys.iter().flat_map(move |spec| {
+        let names_keys = |spec: &&KeySpec| !spec.access.contains(Access::NOT_KEY);
+        self.keys.iter().filter(names_keys).flat_map(move |spec| {
             let touch = spec.access_in(args).into();
             spec.positions(args).filter_map(move |at| Some((at, args.get(at)?, touch)))
         })
@@ -299,5 +300,8 @@ mod tests {
         assert_eq!(touch("COPY a b"), [(1, true, false), (2, false, true)]);
         assert_eq!(touch("BLMOVE a b LEFT LEFT 0"), [(1, true, true), (2, false, true)]);
         assert_eq!(touch("XREAD STREAMS a b 0 0"), [(2, true, false), (3, true, false)]);
+        assert_eq!(touch("SORT a BY w_* GET g_* STORE b"), [(1, true, false), (7, false, true)]);
+        assert_eq!(touch("SPUBLISH c m"), []);
+        assert_eq!(touch("SSUBSCRIBE c"), []);
     }
 }

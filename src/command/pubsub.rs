@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::entry::{Access, Command, Flags, Group, KeySpec};
 use super::help::help;
-use super::{Context, Outcome};
+use super::permission::may_use_channel;
+use super::{Action, Context, Outcome};
 use crate::error::Error;
 use crate::glob::Pattern;
 use crate::pubsub::{Name, Scope};
@@ -36,6 +37,10 @@ fn listen(cx: &mut Context<'_>, args: Args<'_>, scope: Scope, kind: &str) -> Out
             let shared = cx.server.pubsub.registry.subscribe(scope, name, cx.session.listener());
             cx.session.subscriptions.insert(scope, shared);
             cx.session.show_subscriptions();
+            // Whoever has taken the channel away since this was permitted may not have seen that there is a listener.
+            if !may_use_channel(cx.server, &mut cx.session.identity, name, scope == Scope::Pattern) {
+                cx.effects.actions.push(Action::Close);
+            }
         }
         confirm(cx, kind, Some(name), scope);
     }

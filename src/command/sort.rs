@@ -7,9 +7,11 @@ use std::cmp::Ordering;
 
 use super::arguments::{integer, is};
 use super::entry::{Access, Categories, Command, Flags, Group, KeySpec};
-use super::{Context, Outcome};
+use super::permission::may_read_every_key;
+use super::{Context, Outcome, table};
+use crate::config::KeyspaceEvents;
 use crate::error::Error;
-use crate::keyspace::{Keys, Value};
+use crate::keyspace::{Type, Value};
 use crate::resp::Args;
 
 /// What `SORT` is told besides the key.
@@ -37,22 +39,29 @@ fn sort_ro(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
 }
 
 fn answer(cx: &mut Context<'_>, args: Args<'_>, may_store: bool) -> Result<Outcome, Error> {
-    let order = order(args, may_store)?;
+    let row = table().get(&args[0]).expect("it is being run");
+    let may_look_up = may_read_every_key(cx.server, &mut cx.session.identity, row, args);
+    let order = order(args, may_store, may_look_up)?;
     let elements = match cx.keys.get(&args[1]) {
-        None => Vec::new(),
+        None => {
+            // Of `SORT_RO`, which only reads, it follows from the reply.
+            if may_store {
+                cx.notify_miss(&args[1]);
+            }
+            Vec::new()
+        }
         Some(Value::List(list)) => list.iter().map(<[u8]>::to_vec).collect(),
         Some(_) => return Err(Error::WRONG_TYPE),
     };
-    let sorted = arrange(&cx.keys, elements, &order)?;
+    let sorted = arrange(cx, elements, &order)?;
     let shown: Vec<Option<Vec<u8>>> = if order.get.is_empty() {
         sorted.into_iter().map(Some).collect()
     } else {
-        let got = |element: Vec<u8>| {
-            let keys = &cx.keys;
-            let values = order.get.iter().map(move |pattern| look_up(keys, pattern, &element));
-            values.collect::<Vec<_>>()
-        };
-        sorted.into_iter().flat_map(got).collect()
+        let mut shown = Vec::with_capacity(sorted.len() * order.get.len());
+        for element in sorted {
+            shown.extend(order.get.iter().map(|pattern| look_up(cx, pattern, &element)));
+        }
+        shown
     };
     if let Some(destination) = order.store {
         return store(cx, destination, shown);
@@ -64,7 +73,10 @@ fn answer(cx: &mut Context<'_>, args: Args<'_>, may_store: bool) -> Result<Outco
     Ok(replied.into())
 }
 
-fn order(args: Args<'_>, may_store: bool) -> Result<Order<'_>, Error> {
+/// Whoever may not read every key may not have any looked up.
+fn order(args: Args<'_>, may_store: bool, may_look_up: bool) -> Result<Order<'_>, Error> {
+    const NO_BY: Error = Error::new("ERR BY option of SORT denied due to insufficient ACL permissions.");
+    const NO_GET: Error = Error::new("ERR GET option of SORT denied due to insufficient ACL permissions.");
     let mut order = Order::default();
     let mut options = args.tail(2).iter();
     while let Some(option) = options.next() {
@@ -77,7 +89,13 @@ fn order(args: Args<'_>, may_store: bool) -> Result<Order<'_>, Error> {
                 order.limit = Some((number()?, number()?));
             }
             _ if is(option, "STORE") && may_store && options.len() > 0 => order.store = options.next(),
-            _ if is(option, "BY") && options.len() > 0 => order.by = options.next(),
+            _ if is(option, "BY") && options.len() > 0 => {
+                order.by = options.next();
+                if !may_look_up && order.by.is_some_and(|pattern| pattern.contains(&b'*')) {
+                    return Err(NO_BY);
+                }
+            }
+            _ if is(option, "GET") && options.len() > 0 && !may_look_up => return Err(NO_GET),
             _ if is(option, "GET") && options.len() > 0 => order.get.extend(options.next()),
             _ => return Err(Error::SYNTAX),
         }
@@ -86,7 +104,11 @@ fn order(args: Args<'_>, may_store: bool) -> Result<Order<'_>, Error> {
 }
 
 /// The elements that are asked for, in order.
-fn arrange(keys: &Keys<'_>, mut elements: Vec<Vec<u8>>, order: &Order<'_>) -> Result<Vec<Vec<u8>>, Error> {
+fn arrange(
+    cx: &mut Context<'_>,
+    mut elements: Vec<Vec<u8>>,
+    order: &Order<'_>,
+) -> Result<Vec<Vec<u8>>, Error> {
     // Every element would have the same weight: they stay as they are.
     let in_order = order.by.is_some_and(|pattern| !pattern.contains(&b'*'));
     if in_order {
@@ -95,21 +117,23 @@ fn arrange(keys: &Keys<'_>, mut elements: Vec<Vec<u8>>, order: &Order<'_>) -> Re
         }
     } else {
         let direct = |ordering: Ordering| if order.descending { ordering.reverse() } else { ordering };
-        let weight = |element: &Vec<u8>| match order.by {
-            Some(pattern) => look_up(keys, pattern, element),
-            None => Some(element.clone()),
+        let weigh = |element: Vec<u8>| match order.by {
+            Some(pattern) => (look_up(cx, pattern, &element), element),
+            None => (Some(element.clone()), element),
         };
+        let mut weighed: Vec<(Option<Vec<u8>>, Vec<u8>)> = elements.into_iter().map(weigh).collect();
         if order.alphabetical {
-            let mut weighed: Vec<_> = elements.into_iter().map(|it| (weight(&it), it)).collect();
             weighed.sort_by(|one, other| direct(one.0.cmp(&other.0)));
             elements = weighed.into_iter().map(|(_, element)| element).collect();
         } else {
-            let weigh = |it: Vec<u8>| Ok((weight(&it).map_or(Ok(0.0), |text| score(&text))?, it));
-            let mut weighed: Vec<(f64, Vec<u8>)> =
-                elements.into_iter().map(weigh).collect::<Result<_, Error>>()?;
+            let number =
+                |(text, it): (Option<Vec<u8>>, _)| Ok((text.map_or(Ok(0.0), |text| score(&text))?, it));
+            let mut numbered: Vec<(f64, Vec<u8>)> =
+                weighed.into_iter().map(number).collect::<Result<_, Error>>()?;
             // Elements of equal weight have an order as well, or the answer would not be the same twice.
-            weighed.sort_by(|one, other| direct(one.0.total_cmp(&other.0).then_with(|| one.1.cmp(&other.1))));
-            elements = weighed.into_iter().map(|(_, element)| element).collect();
+            numbered
+                .sort_by(|one, other| direct(one.0.total_cmp(&other.0).then_with(|| one.1.cmp(&other.1))));
+            elements = numbered.into_iter().map(|(_, element)| element).collect();
         }
     }
     if let Some((offset, count)) = order.limit {
@@ -134,25 +158,29 @@ fn score(text: &[u8]) -> Result<f64, Error> {
 
 /// What a pattern means for an element: `#` is the element itself, else the string under the key that the pattern
 /// becomes with the element in place of its first `*`. A field of a hash (`*->field`) is never there.
-fn look_up(keys: &Keys<'_>, pattern: &[u8], element: &[u8]) -> Option<Vec<u8>> {
+fn look_up(cx: &mut Context<'_>, pattern: &[u8], element: &[u8]) -> Option<Vec<u8>> {
     if pattern == b"#" {
         return Some(element.to_vec());
     }
     let star = pattern.iter().position(|byte| *byte == b'*')?;
     let (before, after) = (&pattern[..star], &pattern[star + 1..]);
-    let arrow = after.windows(2).position(|two| two == b"->");
-    if arrow.is_some_and(|at| at + 2 < after.len()) {
-        return None;
-    }
-    match keys.get(&[before, element, after].concat())? {
-        Value::String(text) => Some(text.bytes.clone()),
-        _ => None,
+    let arrow = after.windows(2).position(|two| two == b"->").filter(|at| at + 2 < after.len());
+    let key = [before, element, &after[..arrow.unwrap_or(after.len())]].concat();
+    match cx.keys.get(&key) {
+        Some(Value::String(text)) if arrow.is_none() => Some(text.bytes.clone()),
+        Some(_) => None,
+        None => {
+            cx.notify_miss(&key);
+            None
+        }
     }
 }
 
 /// Makes a list of what was found.
 fn store(cx: &mut Context<'_>, destination: &[u8], found: Vec<Option<Vec<u8>>>) -> Result<Outcome, Error> {
-    if cx.keys.remove(destination).is_some() {
+    let before = cx.before(destination);
+    let existed = cx.keys.remove(destination).is_some();
+    if existed {
         cx.log(&[b"DEL", destination]);
     }
     let elements: Vec<Vec<u8>> = found.into_iter().map(Option::unwrap_or_default).collect();
@@ -162,6 +190,11 @@ fn store(cx: &mut Context<'_>, destination: &[u8], found: Vec<Option<Vec<u8>>>) 
         let mut record: Vec<&[u8]> = vec![b"RPUSH", destination];
         record.extend(elements.iter().map(Vec::as_slice));
         cx.log(&record);
+        cx.notify_new(before, destination);
+        cx.notify_overwritten(before, Type::List, destination);
+        cx.notify(KeyspaceEvents::LIST, "sortstore", destination);
+    } else if existed {
+        cx.notify_del(destination);
     }
     Ok(cx.reply.count(elements.len()).into())
 }

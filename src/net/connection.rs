@@ -517,7 +517,9 @@ impl Connection {
     /// Takes a published message, unless the client has stopped listening since.
     pub(super) fn deliver(self: &Rc<Self>, event_loop: &Rc<EventLoop>, parcel: &Parcel, lsn: Lsn) {
         let mut state = self.state.borrow_mut();
-        if !state.closing && state.session.subscriptions.contains(parcel.scope, &parcel.name) {
+        // Who was killed while this was under way may have been because it must not hear it.
+        let hears = !state.closing && !state.session.client.killed.load(Relaxed);
+        if hears && state.session.subscriptions.contains(parcel.scope, &parcel.name) {
             state.replies.pushed(&parcel.message);
             state.gate(lsn);
             self.announce(event_loop, &mut state);

@@ -3,7 +3,7 @@
 //! One lock: publishing shares it, subscribing holds it for a moment, and where nobody listens to anything it is not
 //! even looked at. It is taken while shards are held, never the other way round.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Acquire, Ordering::Release};
 
@@ -166,6 +166,19 @@ impl Registry {
         self.listeners.read()[scope as usize].get(name).map_or(0, Audience::len)
     }
 
+    /// The ids of those who listen to a name that passes.
+    #[must_use]
+    pub fn listeners_where(&self, passes: impl Fn(Scope, &[u8]) -> bool) -> BTreeSet<u64> {
+        let listeners = self.listeners.read();
+        let audiences = Scope::ALL.into_iter().flat_map(|scope| {
+            let passes = &passes;
+            listeners[scope as usize].iter().filter(move |(name, _)| passes(scope, name))
+        });
+        audiences
+            .flat_map(|(_, audience)| audience.loops.iter().flat_map(|(_, ids)| ids.iter().copied()))
+            .collect()
+    }
+
     /// The names of a kind that have listeners and pass.
     #[must_use]
     pub fn names(&self, scope: Scope, pattern: Option<&Pattern>) -> Vec<Name> {
@@ -223,7 +236,7 @@ impl Audience {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeMap;
 
     use super::*;
 

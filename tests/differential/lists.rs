@@ -6,7 +6,7 @@ const LISTS: &[&str] = &["l1", "l2", "l3", "{l}4"];
 
 pub(crate) fn step(draw: &mut Draw) -> Step {
     let key = draw.key(LISTS);
-    let command = match draw.below(34) {
+    let command = match draw.below(36) {
         0..=5 => {
             let name = draw.pick(&["RPUSH", "LPUSH", "RPUSH", "LPUSHX", "RPUSHX"]);
             let elements = 1 + draw.below(4);
@@ -83,6 +83,27 @@ pub(crate) fn step(draw: &mut Draw) -> Step {
         32 => {
             let words = vec![key, draw.key(LISTS), timeout(draw)];
             draw.command("BRPOPLPUSH", words)
+        }
+        33 => {
+            // Not ALPHA: with BY, the order of those that have no text there is for each server to choose.
+            let mut words = vec![key];
+            for _ in 0..draw.below(4) {
+                words.push(draw.option(&["ASC", "DESC", "LIMIT", "BY", "GET", "STORE"]));
+                match words.last().expect("it was just pushed").to_ascii_uppercase().as_slice() {
+                    b"LIMIT" => words.extend([draw.integer(), draw.integer()]),
+                    b"BY" | b"GET" => words.push(draw.pick(&["#", "s*", "l*", "n*->f", "none"]).into()),
+                    b"STORE" => words.push(draw.key(LISTS)),
+                    _ => {}
+                }
+            }
+            let name = draw.pick(&["SORT", "SORT", "SORT_RO"]);
+            draw.command(name, words)
+        }
+        34 => {
+            // Numbers, so that SORT and what it looks up have something to go by.
+            let mut words = vec![key];
+            words.extend((0..1 + draw.below(4)).map(|_| draw.count()));
+            draw.command("RPUSH", words)
         }
         _ => {
             let mut words = vec![timeout(draw)];

@@ -9,7 +9,7 @@ pub(crate) fn step(draw: &mut Draw) -> Step {
         return already_over(draw);
     }
     let key = draw.key(STRINGS);
-    let command = match draw.below(30) {
+    let command = match draw.below(31) {
         0..=2 => draw.command("GET", vec![key]),
         3..=8 => {
             let mut words = vec![key, draw.value()];
@@ -83,6 +83,13 @@ pub(crate) fn step(draw: &mut Draw) -> Step {
         28 => {
             let words = vec![key, offset(draw), draw.value()];
             draw.command("SETRANGE", words)
+        }
+        29 => {
+            let mut words = vec![key, draw.key(STRINGS)];
+            words.extend(
+                (0..draw.below(3)).map(|_| draw.option(&["LEN", "IDX", "WITHMATCHLEN", "MINMATCHLEN"])),
+            );
+            draw.command("LCS", words)
         }
         // Small numbers, so that INCR and its kin have something to count on.
         _ => {
