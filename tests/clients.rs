@@ -294,6 +294,23 @@ fn hiredis() {
 }
 
 #[test]
+fn phpredis() {
+    let loads = "exit(extension_loaded('redis') ? 0 : 1);";
+    a_script("phpredis", Command::new("php").args(["-r", loads]), "php", "php/phpredis.php");
+}
+
+#[test]
+fn predis() {
+    let loads = "exit(@include_once('Predis/Autoloader.php') ? 0 : 1);";
+    a_script("predis", Command::new("php").args(["-r", loads]), "php", "php/predis.php");
+}
+
+#[test]
+fn redis_rb() {
+    a_script("redis_rb", Command::new("ruby").args(["-e", "require 'redis'"]), "ruby", "ruby/redis.rb");
+}
+
+#[test]
 fn redis_rs() {
     use redis::Commands;
     let mut server = Server::start(Program::Millstream);
@@ -415,6 +432,16 @@ fn run(server: &mut Server, command: &mut Command) {
     }
     let status = child.wait().expect("our own child");
     assert!(status.success(), "{command:?}: {status}\n{}", server.log());
+}
+
+/// Runs a program of an interpreter that this machine may not have; `check` says whether it has it and the library.
+fn a_script(test: &str, check: &mut Command, interpreter: &str, program: &str) {
+    if !check.stderr(Stdio::null()).status().is_ok_and(|status| status.success()) {
+        return support::skipped(test, &format!("{interpreter} or its library is not installed"));
+    }
+    let mut server = Server::start(Program::Millstream);
+    let port = server.port().to_string();
+    run(&mut server, Command::new(interpreter).arg(file(program)).arg(port));
 }
 
 /// Makes commands that run an example against a server.
