@@ -311,3 +311,50 @@ fn threads_lose_nothing_and_wait_for_nobody_for_ever() {
     }
     work.join().expect("a test that does not panic");
 }
+
+#[test]
+fn a_wait_without_keys_ends_once_whoever_ends_it() {
+    const ROUNDS: usize = 60_000;
+    let (engine, mut loops) = build(Arc::new(Tape::default()), 2);
+    let (engine, start) = (&engine, &std::sync::Barrier::new(2));
+    let (here, there) = (loops.remove(0), loops.remove(0));
+    let parked = &Mutex::new(None);
+    let ended = &AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut effects = Effects::default();
+            let mut session = Session::new(client(1), true);
+            for round in 0..ROUNDS {
+                let mut turn = engine.turn(NOW_MS, 7, &there, &mut effects);
+                let request = request("SAVE");
+                let executed = turn.execute(&mut session, request.as_args(), &mut Reply::default());
+                let Executed::Blocked(waiter) = executed else { panic!("nothing is saved yet") };
+                *parked.lock() = Some(waiter);
+                let _ = turn.finish();
+                start.wait();
+                engine.server.rewriting.finish(true, 0, NOW_MS);
+                // It looks again, a little earlier or later each time.
+                (0..round % 997).for_each(|_| std::hint::spin_loop());
+                let waiter = parked.lock().take().expect("just parked");
+                let mut turn = engine.turn(NOW_MS, 7, &there, &mut effects);
+                turn.retry(&waiter);
+                let (_, woken) = turn.finish();
+                ended.fetch_add(woken.len(), Relaxed);
+                start.wait();
+            }
+        });
+        let mut effects = Effects::default();
+        let mut session = Session::new(client(2), true);
+        for _ in 0..ROUNDS {
+            start.wait();
+            let mut turn = engine.turn(NOW_MS, 7, &here, &mut effects);
+            let request = request("CLIENT UNBLOCK 1");
+            turn.execute(&mut session, request.as_args(), &mut Reply::default());
+            let (_, woken) = turn.finish();
+            ended.fetch_add(woken.len(), Relaxed);
+            start.wait();
+        }
+    });
+    assert_eq!(ended.load(Relaxed), ROUNDS, "each is answered once");
+    engine.check();
+}

@@ -214,8 +214,8 @@ impl<'e> Turn<'e> {
         } else {
             let keys = waiter.keys.iter().cloned();
             self.ready.extend(keys.map(|key| Ready { db: waiter.db, key, news: false }));
-            self.serve_ready();
         }
+        self.serve_ready();
     }
 
     /// Ends a wait from outside. Returns the reply that is due (empty for a client that is gone), or `None` if
@@ -659,7 +659,8 @@ impl<'e> Turn<'e> {
             request: wait.request.unwrap_or_else(|| args.to_owned()),
             db: session.db,
             protocol: session.protocol,
-            shards: shards_of(row, args),
+            // One without keys has a shard as well: whoever ends its wait holds it, so nobody else does meanwhile.
+            shards: if wait.keys.is_empty() { ShardSet::EMPTY.with(0) } else { shards_of(row, args) },
             keys: wait.keys,
             condition: wait.condition,
             parked: AtomicBool::new(true),

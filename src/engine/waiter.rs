@@ -39,7 +39,7 @@ pub struct Waiter {
     pub(super) protocol: Protocol,
     pub(super) keys: Vec<Box<[u8]>>,
     pub(super) condition: Condition,
-    /// Every shard its command touches.
+    /// Every shard its command touches; if it touches none, one all the same.
     pub(super) shards: ShardSet,
     /// Whether it stands in its queues. Changed while all its shards are held.
     pub(super) parked: AtomicBool,
