@@ -128,8 +128,8 @@ fn serve(settings: Settings, config_file: Option<&Path>) -> Result<(), Failure> 
     let run_id = random_bytes().map_err(Failure::start)?;
     let vitals = vitals(Arc::clone(&journal), &settings, loops, config_file, run_id);
     let server = Arc::new(Server::new(Config::new(settings), metrics));
-    server.vitals.set(vitals);
-    server.positions.set(positions(Arc::clone(&journal)));
+    server.vitals.set(Box::new(vitals));
+    server.positions.set(Box::new(positions(Arc::clone(&journal))));
     server.stopwatch.set(Clock::cycles_ns);
     if let Some(file) = config_file {
         server.config_file.set(millstream::net::config_file(PathBuf::from(file)));
@@ -138,7 +138,7 @@ fn serve(settings: Settings, config_file: Option<&Path>) -> Result<(), Failure> 
     let tls = Arc::new(Tls::default());
     tls.renew(&server.config.settings()).map_err(Failure::start)?;
     let renewed = Arc::clone(&tls);
-    server.on_tls_change.set(move |settings| renewed.renew(settings));
+    server.on_tls_change.set(Box::new(move |settings| renewed.renew(settings)));
     load_users(&server).map_err(Failure::start)?;
     let engine = Engine::new(server, Arc::clone(&journal) as _, databases, &hasher);
     let shell = Arc::new(Shell {

@@ -33,8 +33,8 @@ fn config_set(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
     let tls = pairs.iter().step_by(2).copied().find(|name| is_tls(name)).and_then(option_name);
     let set = cx.server.config.set_checked(&pairs, |old, new| {
         // Even where no setting changes: the files may have.
-        if let Some(name) = tls {
-            cx.server.on_tls_change.renew(new).map_err(|why| (name, why))?;
+        if let (Some(name), Some(renew)) = (tls, cx.server.on_tls_change.get()) {
+            renew(new).map_err(|why| (name, why))?;
         }
         if new.requirepass != old.requirepass {
             cx.server.users.set_default_password(new.requirepass.expose());
