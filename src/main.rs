@@ -134,8 +134,8 @@ fn serve(mut settings: Settings, config_file: Option<&Path>) -> Result<(), Failu
     let run_id = random_bytes().map_err(Failure::start)?;
     let vitals = vitals(Arc::clone(&journal), &settings, loops, config_file, run_id);
     let server = Arc::new(Server::new(Config::new(settings), metrics));
-    server.vitals.set(vitals);
-    server.positions.set(positions(Arc::clone(&journal)));
+    server.vitals.set(Box::new(vitals));
+    server.positions.set(Box::new(positions(Arc::clone(&journal))));
     server.room_for_clients.set(room).expect("there is one shell");
     server.stopwatch.set(Clock::cycles_ns);
     if let Some(file) = config_file {
@@ -145,7 +145,7 @@ fn serve(mut settings: Settings, config_file: Option<&Path>) -> Result<(), Failu
     let tls = Arc::new(Tls::default());
     tls.renew(&server.config.settings()).map_err(Failure::start)?;
     let renewed = Arc::clone(&tls);
-    server.on_tls_change.set(move |settings| renewed.renew(settings));
+    server.on_tls_change.set(Box::new(move |settings| renewed.renew(settings)));
     load_users(&server).map_err(Failure::start)?;
     let engine = Engine::new(server, Arc::clone(&journal) as _, databases, &hasher);
     let shell = Arc::new(Shell {

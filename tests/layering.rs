@@ -62,7 +62,7 @@ const PURE: &[&str] = &[
     "src/aof/block.rs",
     "src/aof/manifest.rs",
     "src/session.rs",
-    "src/server.rs",
+    "src/server",
     "src/metrics",
     "src/error.rs",
     "src/glob.rs",

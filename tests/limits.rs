@@ -66,6 +66,65 @@ fn who_owes_more_than_the_soft_limit_for_too_long_is_cut_off() {
 }
 
 #[test]
+fn a_subscriber_that_does_not_read_is_cut_off_at_its_own_limit() {
+    const SIZE: usize = 100_000;
+    let _alone = alone();
+    let options = ["--client-output-buffer-limit", "normal 50kb 0 0 pubsub 4mb 0 0"];
+    let server = Server::start_with(Program::Millstream, &options);
+    let subscribe = || {
+        let mut client = server.connect();
+        client.run("SUBSCRIBE c");
+        client
+    };
+    let (mut slow, mut reads, mut client) = (subscribe(), subscribe(), server.connect());
+    let message = vec![b'm'; SIZE];
+    let publish = |client: &mut Connection| client.call(&[&b"PUBLISH"[..], b"c", &message]);
+    let mut published = 0;
+    // What the systems' buffers take does not count.
+    while publish(&mut client) == Reply::Integer(2) {
+        published += 1;
+        assert!(published < 1000, "{} MB are owed", published * SIZE / 1_000_000);
+        assert!(matches!(reads.reply(), Ok(Reply::Array(_))), "one message is over the limit of others only");
+    }
+    assert!(published > 40, "cut off after {published} messages");
+    assert!(matches!(reads.reply(), Ok(Reply::Array(_))));
+    assert_eq!(stat(&mut client, "client_output_buffer_limit_disconnections"), 1);
+    assert_eq!(client.run("PUBSUB NUMSUB c").to_string(), "[\"c\", 1]");
+    while slow.reply().is_ok() {}
+    assert_eq!(publish(&mut client), Reply::Integer(1));
+    assert!(matches!(reads.reply(), Ok(Reply::Array(_))));
+}
+
+#[test]
+fn a_monitor_that_does_not_read_is_cut_off() {
+    let _alone = alone();
+    let options = ["--threads", "2", "--client-output-buffer-limit", "normal 1mb 0 0"];
+    let server = Server::start_with(Program::Millstream, &options);
+    let (mut slow, mut client) = (server.connect(), server.connect());
+    slow.run("MONITOR");
+    let before = server.resident_bytes();
+    let mut sent = 0;
+    while stat(&mut client, "client_output_buffer_limit_disconnections") == 0 {
+        client.call(&[&b"SET"[..], b"k", &vec![b'v'; 100_000]]);
+        sent += 1;
+        assert!(sent < 1000, "{} MB are owed", sent / 10);
+    }
+    assert_bounded(&server, before, 24);
+    let shows = |client: &mut Connection| {
+        String::from_utf8_lossy(client.run("CLIENT LIST").text().expect("text")).contains(" flags=O ")
+    };
+    eventually("it is gone", || !shows(&mut client));
+    // Whoever reads is shown what happens, as before.
+    let mut reads = server.connect();
+    reads.run("MONITOR");
+    assert!(shows(&mut client));
+    for _ in 0..300 {
+        client.call(&[&b"SET"[..], b"k", &vec![b'v'; 100_000]]);
+        while !reads.reply().expect("a request").text().is_some_and(|line| line.len() > 100_000) {}
+    }
+}
+
+#[test]
 fn a_crowd_that_never_reads_costs_bounded_memory_and_gives_it_back() {
     let _alone = alone();
     let clients = if support::long_form() { 1000 } else { 100 };

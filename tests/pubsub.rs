@@ -156,6 +156,30 @@ fn a_client_that_is_gone_leaves_no_subscription() {
 }
 
 #[test]
+fn a_killed_subscriber_leaves_no_subscription() {
+    let server = Server::start_with(Program::Millstream, &["--threads", "2"]);
+    let mut client = server.connect();
+    for round in 0..50 {
+        let mut subscriber = server.connect();
+        let Reply::Integer(id) = subscriber.run("CLIENT ID") else { panic!("an id") };
+        subscriber.run("SUBSCRIBE c");
+        subscriber.send(&["PSUBSCRIBE", "p*"]);
+        subscriber.send(&["SSUBSCRIBE", "s"]);
+        if round % 2 == 0 {
+            // With messages on their way, too.
+            client.send_bytes(&encode(&["PUBLISH", "c", "m"]).repeat(100)).expect("they are read");
+            (0..100).for_each(|_| _ = client.reply().expect("an answer"));
+        }
+        assert_eq!(client.run(&format!("CLIENT KILL ID {id}")), Reply::Integer(1));
+        until("nobody listens", || {
+            client.run("PUBSUB CHANNELS").to_string() == "[]"
+                && client.run("PUBSUB SHARDCHANNELS").to_string() == "[]"
+                && client.run("PUBSUB NUMPAT") == Reply::Integer(0)
+        });
+    }
+}
+
+#[test]
 fn a_publisher_is_not_faster_than_its_messages_are_delivered() {
     // Twenty listeners on one loop, who read all the time, and a publisher that waits for nothing.
     const MESSAGES: usize = 400;

@@ -129,6 +129,21 @@ impl Users {
         self.by_name.read().values().cloned().collect()
     }
 
+    /// Name and rules of each, as a configuration file has them; of the default user, if it is not what this password
+    /// alone makes it.
+    ///
+    /// # Errors
+    /// If a rule is no text.
+    pub fn lines(&self, default_password: &str) -> Result<Vec<Vec<String>>, String> {
+        let at_first = default_user(default_password).line();
+        let lines = self.all().into_iter().map(|user| user.line()).filter(|line| *line != at_first);
+        let words = |line: Vec<u8>| match String::from_utf8(line) {
+            Ok(line) => Ok(line.split(' ').skip(1).map(str::to_owned).collect()),
+            Err(_) => Err("a user has rules that are no text".to_owned()),
+        };
+        lines.map(words).collect()
+    }
+
     /// The user of that name, for a connection to keep.
     #[must_use]
     pub fn identify(&self, name: &[u8]) -> Option<Identity> {

@@ -45,10 +45,10 @@ fn setinfo(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
     let (attribute, value) = (&args[2], &args[3]);
     let mut names = cx.session.client.names.lock();
     let names = &mut *names;
-    let (name, field) = if is(attribute, "LIB-NAME") {
-        ("LIB-NAME", &mut names.library)
+    let field = if is(attribute, "LIB-NAME") {
+        &mut names.library
     } else if is(attribute, "LIB-VER") {
-        ("LIB-VER", &mut names.library_version)
+        &mut names.library_version
     } else {
         let mut text = b"ERR Unrecognized option '".to_vec();
         text.extend_from_slice(attribute);
@@ -56,7 +56,8 @@ fn setinfo(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
         return Err(Error::with(text));
     };
     let value = one_word(value).ok_or_else(|| {
-        Error::with(format!("ERR {name} cannot contain spaces, newlines or special characters."))
+        let text = b" cannot contain spaces, newlines or special characters.";
+        Error::with([b"ERR ", attribute, text].concat())
     })?;
     value.clone_into(field);
     Ok(cx.reply.ok().into())
@@ -380,8 +381,17 @@ fn trackinginfo(cx: &mut Context<'_>, _: Args<'_>) -> Result<Outcome, Error> {
     Ok(cx.reply.array(0).into())
 }
 
-/// `CLIENT TRACKING <ON | OFF> ...`: it can be off, which it is.
+/// `CLIENT TRACKING <ON | OFF> [REDIRECT client-id] [PREFIX prefix [PREFIX prefix ...]] [BCAST] [OPTIN] [OPTOUT] [NOLOOP]`:
+/// it can be off, which it is.
 fn tracking(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
+    let mut options = args.tail(3).iter();
+    while let Some(option) = options.next() {
+        let is_any = |names: &[&str]| names.iter().any(|name| is(option, name));
+        let has_value = is_any(&["REDIRECT", "PREFIX"]) && options.next().is_some();
+        if !has_value && !is_any(&["BCAST", "OPTIN", "OPTOUT", "NOLOOP"]) {
+            return Err(Error::SYNTAX);
+        }
+    }
     if yes_or_no(&args[2], "ON", "OFF")? {
         return Err(Error::new("ERR Millstream does not track keys for client side caching"));
     }

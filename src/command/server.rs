@@ -36,8 +36,8 @@ fn config_set(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
             return Err(("maxclients", format!("The operating system is not able to handle the specified number of clients, try with {room}")));
         }
         // Even where no setting changes: the files may have.
-        if let Some(name) = tls {
-            cx.server.on_tls_change.renew(new).map_err(|why| (name, why))?;
+        if let (Some(name), Some(renew)) = (tls, cx.server.on_tls_change.get()) {
+            renew(new).map_err(|why| (name, why))?;
         }
         if new.requirepass != old.requirepass {
             cx.server.users.set_default_password(new.requirepass.expose());

@@ -76,7 +76,14 @@ impl Engine {
         metrics: &'e LoopMetrics,
         effects: &'e mut Effects,
     ) -> Turn<'e> {
-        Turn::new(self, now_ms, random, metrics, effects, Some(self.server.stopwatch.reading()))
+        Turn::new(
+            self,
+            now_ms,
+            random,
+            metrics,
+            effects,
+            Some(self.server.stopwatch.get().copied().unwrap_or(|| 0)),
+        )
     }
 
     /// Repeats a change from the log. Nothing is logged, nobody is served, nothing expires. Changes that have no shard

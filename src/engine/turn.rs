@@ -351,8 +351,7 @@ impl<'e> Turn<'e> {
             Outcome::Unwatch => self.stop_watching(session),
             Outcome::RewriteConfig => {
                 self.release();
-                let server = &self.engine.server;
-                let rewritten = server.config_file.rewrite(&server.config.settings());
+                let rewritten = self.engine.server.rewrite_config();
                 rewritten.map_err(|reason| Error::with(format!("ERR Rewriting config file: {reason}")))?;
                 reply.ok();
             }

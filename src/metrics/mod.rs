@@ -110,13 +110,9 @@ pub enum Gauge {
     ConnectedClients,
     /// Connections that wait in a blocking command.
     BlockedClients,
-    /// Connections that subscribe to a channel or a pattern.
-    PubsubClients,
-    /// Connections that watch keys.
-    WatchingClients,
 }
 
-const GAUGES: usize = 4;
+const GAUGES: usize = 2;
 
 /// What is known about one command: a line of `INFO commandstats`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -553,8 +549,6 @@ mod tests {
         loops[1].lower(Gauge::BlockedClients);
         loops[1].lower(Gauge::BlockedClients);
         assert_eq!(metrics.gauge(Gauge::BlockedClients), 0);
-        loops[1].raise(Gauge::WatchingClients);
-        assert_eq!(metrics.gauge(Gauge::WatchingClients), 1);
     }
 
     #[test]
