@@ -28,7 +28,7 @@
 //! | [`engine`] | shards, waiters, transactions; [`engine::Turn`] runs requests | tokio, files |
 //! | [`pubsub`] | who listens to what ([`pubsub::Registry`]), messages on their way to them | connections, what commands mean |
 //! | [`aof`] | blocks and records (pure), the live log, its base, recovery, the storage it all goes through | what commands mean |
-//! | [`net`] | event loops, connections, the tick | what commands mean |
+//! | [`net`] | event loops, connections, the tick, the threads that load | what commands mean |
 //! | [`config`] | the one table of options and what is made of it | files |
 //! | [`acl`] | users, their rules, what was refused | what commands there are |
 //! | [`session`], [`server`], [`metrics`] | what a connection, all connections, all loops share | |
@@ -66,8 +66,8 @@
 //!
 //! When every ready connection has had its turn, the loop flushes: whichever loop comes first commits the tail as
 //! one checksummed block, one write and, under `always`, one sync, for everybody. Replies whose block is released
-//! are written to their sockets. After a crash [`aof::open`] reads the blocks back, each command through
-//! [`engine::Engine::replay`], and cuts at most what nobody was ever told.
+//! are written to their sockets. After a crash [`aof::open_with`] reads the blocks back, each command through
+//! [`engine::Engine::replay`], on all cores ([`net::Appliers`]), and cuts at most what nobody was ever told.
 //!
 //! When the log has grown, a thread beside the loops rewrites it (`net::caretaker`): all shards are held for the moment
 //! in which a new file begins, then [`engine::Engine::walk`] hands out the keys as they were at that moment, a few at a

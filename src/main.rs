@@ -13,19 +13,17 @@ use std::time::Duration;
 
 use ahash::RandomState;
 use millstream::acl;
-use millstream::aof::{self, DirectoryId, DiskStorage, LogFailed, Policy, Storage};
+use millstream::aof::{self, DirectoryId, DiskStorage, LogFailed, Policy, Progress, Storage};
 use millstream::command::table;
 use millstream::config::{self, AofCommand, CommandLine, Config, Settings};
-use millstream::engine::{Engine, Replay};
+use millstream::engine::Engine;
 use millstream::metrics::{LoopMetrics, Metrics};
 use millstream::net::{
-    AclFiles, Bell, Clock, EventLoop, Listener, LogJournal, Mailbox, Shell, Tls, accept, listen, positions,
-    tend_log, vitals,
+    AclFiles, Appliers, Bell, Clock, EventLoop, Listener, LogJournal, Mailbox, Shell, Tls, accept, listen,
+    positions, tend_log, vitals,
 };
 use millstream::report;
-use millstream::resp::OwnedArgs;
 use millstream::server::{COMMIT, Server};
-use millstream::session::{Client, Session};
 use millstream::supervisor::Supervisor;
 use millstream::tool;
 use tokio::runtime;
@@ -119,9 +117,9 @@ fn serve(settings: Settings, config_file: Option<&Path>) -> Result<(), Failure> 
     let signals = Signals::listen().map_err(Failure::start)?;
     let listeners = listeners(&settings).map_err(Failure::start)?;
     announce(&settings, &listeners, loops);
-    // One more line of counters than loops: loading counts too.
-    let (metrics, mut counters) = Metrics::new(loops + 1, table().rows().len());
-    let loading_counters = counters.pop().expect("there is one more than loops");
+    // More lines of counters than loops: loading counts too.
+    let (metrics, mut counters) = Metrics::new(loops + Appliers::counters(loops), table().rows().len());
+    let loading_counters = counters.split_off(loops);
     let hasher = random_hasher().map_err(Failure::start)?;
     let databases = settings.databases as usize;
     let journal = Arc::new(LogJournal::default());
@@ -253,7 +251,7 @@ fn start_loop(
 }
 
 /// Loads the log.
-fn load(shell: &Shell, metrics: LoopMetrics, supervisor: &Supervisor) -> Result<(), Failure> {
+fn load(shell: &Shell, counters: Vec<LoopMetrics>, supervisor: &Supervisor) -> Result<(), Failure> {
     /// How long the log may take to be loaded from one sign of life to the next.
     const PATIENCE: Duration = Duration::from_secs(120);
     supervisor.loading(0, PATIENCE);
@@ -261,37 +259,25 @@ fn load(shell: &Shell, metrics: LoopMetrics, supervisor: &Supervisor) -> Result<
     let started = Clock.instant();
     let storage: Arc<dyn Storage> =
         Arc::new(DiskStorage::new(PathBuf::from(&settings.dir)).map_err(Failure::start)?);
-    let client = Client::new(0, 0, String::new(), String::new(), 0);
-    let mut replay = Replay::new(Session::new(Arc::new(client), true), metrics);
-    let mut request = OwnedArgs::default();
+    let new_id = DirectoryId(random_bytes().map_err(Failure::start)?);
+    let policy = Policy::from(settings.appendfsync);
+    let now_ms = Clock.now_ms().unsigned_abs();
     let mut shown = 0;
-    let (log, recovery) = aof::open(
-        &storage,
-        DirectoryId(random_bytes().map_err(Failure::start)?),
-        Policy::from(settings.appendfsync),
-        Clock.now_ms().unsigned_abs(),
-        &mut |db, now_ms, args| {
-            if u32::from(db) >= settings.databases {
-                return Err(format!("it uses database {db}: start with --databases {}", u32::from(db) + 1));
-            }
-            if shell.stopping.load(Relaxed) {
-                return Err("the server was told to stop".to_owned());
-            }
-            request.assign(args);
-            shell.engine.replay(db, now_ms.cast_signed(), request.as_args(), &mut replay)
-        },
-        &mut |progress| {
-            let elapsed = started.elapsed();
-            if elapsed.as_secs() > shown {
-                shown = elapsed.as_secs();
-                let percent = progress.bytes_done * 100 / progress.bytes_total.max(1);
-                let rate = progress.commands as f64 / elapsed.as_secs_f64();
-                supervisor.loading(percent, PATIENCE);
-                let left = elapsed.as_secs_f64() * (100.0 / percent.max(1) as f64 - 1.0);
-                tracing::info!("loading: {percent}%, {rate:.0} commands/s, {left:.0} s left");
-            }
-        },
-    )
+    let mut show = |progress: Progress| {
+        let elapsed = started.elapsed();
+        if elapsed.as_secs() > shown {
+            shown = elapsed.as_secs();
+            let percent = progress.bytes_done * 100 / progress.bytes_total.max(1);
+            let rate = progress.commands as f64 / elapsed.as_secs_f64();
+            supervisor.loading(percent, PATIENCE);
+            let left = elapsed.as_secs_f64() * (100.0 / percent.max(1) as f64 - 1.0);
+            tracing::info!("loading: {percent}%, {rate:.0} commands/s, {left:.0} s left");
+        }
+    };
+    let (log, recovery) = Appliers::gather(&shell.engine, &shell.stopping, counters, |appliers| {
+        aof::open_with(&storage, new_id, policy, now_ms, appliers, &mut show)
+    })
+    .map_err(Failure::start)?
     .map_err(|error| {
         let dir = config::quote(&settings.dir);
         let message = format!("{error}; nothing was changed; to see more: millstream aof check --dir {dir}");

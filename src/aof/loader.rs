@@ -37,6 +37,68 @@ const CHECKPOINT_BYTES: u64 = 64 * 1024;
 /// empty). `SELECT`, `MULTI` and `EXEC` are dealt with before: a block is applied as a whole anyway.
 pub type Replay<'a> = dyn FnMut(u8, u64, &[&[u8]]) -> Result<(), String> + 'a;
 
+/// A command, as it is handed out.
+#[derive(Debug, Clone, Copy)]
+pub struct Command<'a> {
+    /// Its database.
+    pub db: u8,
+    /// Wall clock of its block, milliseconds since 1970.
+    pub clock_ms: u64,
+    /// Its arguments, the name first, never empty. Each is a part of `bytes`.
+    pub arguments: &'a [&'a [u8]],
+    /// All of it, as it was read.
+    pub bytes: &'a [u8],
+}
+
+/// Where a block starts. Of two places of one log, the one that was read first is less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// In which of the log's files, counted as they are read.
+    pub file: usize,
+    /// At which byte.
+    pub offset: u64,
+    /// The number of the block.
+    pub lsn: Lsn,
+}
+
+/// A command could not be applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// The block it is in.
+    pub place: Place,
+    /// What the one who applies it said.
+    pub reason: String,
+}
+
+/// Applies the commands of a log: at once, or any time until it has to be done with them.
+pub trait Apply {
+    /// Takes the next command.
+    ///
+    /// # Errors
+    /// When this command or one before it cannot be applied. If several cannot, the error is about the first of them.
+    fn apply(&mut self, place: Place, command: &Command<'_>) -> Result<(), Refused>;
+
+    /// Returns when all commands have been applied that were taken.
+    ///
+    /// # Errors
+    /// As [`apply`](Apply::apply).
+    fn settle(&mut self) -> Result<(), Refused>;
+}
+
+/// Applies each command before the next is read.
+struct AtOnce<'a, 'b>(&'a mut Replay<'b>);
+
+impl Apply for AtOnce<'_, '_> {
+    fn apply(&mut self, place: Place, command: &Command<'_>) -> Result<(), Refused> {
+        let Command { db, clock_ms, arguments, .. } = *command;
+        (self.0)(db, clock_ms, arguments).map_err(|reason| Refused { place, reason })
+    }
+
+    fn settle(&mut self) -> Result<(), Refused> {
+        Ok(())
+    }
+}
+
 /// How far loading is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
@@ -286,11 +348,27 @@ pub fn open(
     replay: &mut Replay<'_>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(Log, Recovery), LoadError> {
+    open_with(storage, new_id, policy, now_ms, &mut AtOnce(replay), progress)
+}
+
+/// The same for whoever does not apply each command before the next is read. Nothing is created, cut or made durable
+/// before all of them are applied.
+///
+/// # Errors
+/// See [`LoadError`]. The files are then as they were.
+pub fn open_with(
+    storage: &Arc<dyn Storage>,
+    new_id: DirectoryId,
+    policy: Policy,
+    now_ms: u64,
+    apply: &mut dyn Apply,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(Log, Recovery), LoadError> {
     let lock = storage.lock().map_err(|error| match error.kind() {
         ErrorKind::WouldBlock => LoadError::InUse,
         _ => StorageError::new("lock", "")(error).into(),
     })?;
-    let found = read(&**storage, replay, progress)?;
+    let found = read_with(&**storage, apply, progress)?;
     let created = found.is_none();
     let contents = match found {
         Some(contents) => contents,
@@ -298,7 +376,7 @@ pub fn open(
             directory::create(&**storage, new_id, now_ms)?;
             let what = "it is gone again";
             let gone = || LoadError::Foreign { file: manifest::DIRECTORY.to_owned(), what: what.to_owned() };
-            read(&**storage, replay, progress)?.ok_or_else(gone)?
+            read_with(&**storage, apply, progress)?.ok_or_else(gone)?
         }
     };
     let file = make_durable(&**storage, &contents)?;
@@ -364,10 +442,18 @@ pub fn read(
     replay: &mut Replay<'_>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Option<Contents>, LoadError> {
+    read_with(storage, &mut AtOnce(replay), progress)
+}
+
+fn read_with(
+    storage: &dyn Storage,
+    apply: &mut dyn Apply,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Option<Contents>, LoadError> {
     let Some(names) = log_files(storage)? else { return Ok(None) };
     let mut manifest = read_manifest(storage, &names)?;
     let leftovers = leftovers(storage, &manifest, &names)?;
-    let mut base = manifest.base().map(|base| Window::open(storage, base)).transpose()?;
+    let base = manifest.base().map(|base| Window::open(storage, base)).transpose()?;
     let mut files = Vec::new();
     for increment in manifest.increments() {
         let opened = Window::open(storage, increment).map_err(|error| match error {
@@ -382,7 +468,9 @@ pub fn read(
     let bytes_total = base.iter().chain(&files).map(|file| file.len).sum();
     let mut reader = Reader {
         directory: manifest.directory,
-        replay,
+        names: base.iter().chain(&files).map(|file| file.name.clone()).collect(),
+        file: 0,
+        apply,
         progress,
         report: Progress { bytes_done: 0, bytes_total, commands: 0 },
         last: 0,
@@ -393,25 +481,10 @@ pub fn read(
         checkpoints: VecDeque::new(),
         unproven: 0,
     };
-    if let (Some(file), Some(base)) = (&mut base, manifest.base()) {
-        reader.base(file, base.number())?;
-    }
-    let newest = files.len() - 1;
-    let mut cut = None;
-    let mut end = 0;
-    for (index, (mut file, increment)) in files.into_iter().zip(manifest.increments()).enumerate() {
-        end = reader.increment_start(&mut file, increment.number())?;
-        let salt = reader.salt(increment.number());
-        while end < file.len {
-            match reader.block(&mut file, end, salt)? {
-                Some(next) => end = next,
-                None => {
-                    cut = Some(reader.judge(&mut file, end, salt, index == newest)?);
-                    break;
-                }
-            }
-        }
-    }
+    let outcome = reader.files(&manifest, base, files);
+    // What cannot be applied comes before whatever is wrong with what was read behind it.
+    reader.apply.settle().map_err(|refused| reader.refused(refused))?;
+    let (end, cut) = outcome?;
     let cut_bytes = cut.as_ref().map_or(0, |cut: &Cut| cut.bytes);
     reader.report.bytes_done = bytes_total;
     (reader.progress)(reader.report);
@@ -504,10 +577,13 @@ fn first_block(storage: &dyn Storage, path: &str) -> Option<Lsn> {
 }
 
 /// Reads block after block and knows what they say about each other.
-struct Reader<'a, 'r> {
+struct Reader<'a> {
     /// What the manifest says, or else the first file.
     directory: Option<DirectoryId>,
-    replay: &'a mut Replay<'r>,
+    /// The files by name, in the order in which they are read, and which one is being read.
+    names: Vec<String>,
+    file: usize,
+    apply: &'a mut dyn Apply,
     progress: &'a mut dyn FnMut(Progress),
     report: Progress,
     last: Lsn,
@@ -520,10 +596,41 @@ struct Reader<'a, 'r> {
     unproven: u64,
 }
 
-impl Reader<'_, '_> {
+impl Reader<'_> {
     /// What the blocks of the file with this number are salted with.
     fn salt(&self, number: u64) -> Salt {
         Salt::new(self.directory.expect("the file's start names it"), number)
+    }
+
+    /// Reads all files. Returns where the newest one ends, and what has to be cut.
+    fn files(
+        &mut self,
+        manifest: &Manifest,
+        base: Option<Window>,
+        increments: Vec<Window>,
+    ) -> Result<(u64, Option<Cut>), LoadError> {
+        if let (Some(mut file), Some(base)) = (base, manifest.base()) {
+            self.base(&mut file, base.number())?;
+            self.file += 1;
+        }
+        let newest = increments.len() - 1;
+        let mut end = 0;
+        for (index, (mut file, increment)) in increments.into_iter().zip(manifest.increments()).enumerate() {
+            end = self.increment_start(&mut file, increment.number())?;
+            let salt = self.salt(increment.number());
+            while end < file.len {
+                match self.block(&mut file, end, salt)? {
+                    Some(next) => end = next,
+                    None => return Ok((end, Some(self.judge(&mut file, end, salt, index == newest)?))),
+                }
+            }
+            self.file += 1;
+        }
+        Ok((end, None))
+    }
+
+    fn refused(&self, Refused { place: Place { file, offset, lsn }, reason }: Refused) -> LoadError {
+        LoadError::Replay { file: self.names[file].clone(), offset, lsn, reason }
     }
 
     /// Reads a base, all of it. What comes next is the block behind the last one it replaces.
@@ -612,7 +719,8 @@ impl Reader<'_, '_> {
         if !block::payload_is_intact(&header, payload) {
             return Ok(None);
         }
-        match apply(payload, header.clock_ms, self.replay) {
+        let place = Place { file: self.file, offset: at, lsn: header.lsn };
+        match hand_out(payload, header.clock_ms, &mut |command| self.apply.apply(place, command)) {
             Ok(commands) => self.report.commands += commands,
             Err(Rejected::Malformed) => {
                 return Err(file.damaged(
@@ -622,10 +730,7 @@ impl Reader<'_, '_> {
                     "its sums are right and its commands are not",
                 ));
             }
-            Err(Rejected::Refused(reason)) => {
-                let (file, lsn) = (file.name.clone(), header.lsn);
-                return Err(LoadError::Replay { file, offset: at, lsn, reason });
-            }
+            Err(Rejected::Refused(refused)) => return Err(self.refused(refused)),
         }
         self.accept(&header);
         let len = HEADER_LEN as u64 + header.payload_len;
@@ -739,7 +844,7 @@ impl Behind {
 
 pub(super) enum Rejected {
     Malformed,
-    Refused(String),
+    Refused(Refused),
 }
 
 impl From<record::Malformed> for Rejected {
@@ -749,12 +854,17 @@ impl From<record::Malformed> for Rejected {
 }
 
 /// Hands the commands of a payload out and returns how many there were.
-pub(super) fn apply(payload: &[u8], clock_ms: u64, replay: &mut Replay<'_>) -> Result<u64, Rejected> {
+pub(super) fn hand_out(
+    payload: &[u8],
+    clock_ms: u64,
+    to: &mut dyn FnMut(&Command<'_>) -> Result<(), Refused>,
+) -> Result<u64, Rejected> {
     let mut arguments = Vec::with_capacity(16);
     let (mut rest, mut db, mut in_transaction, mut commands) = (payload, None, false, 0);
     while !rest.is_empty() {
         let len = record::read_command(rest, &mut arguments)?;
-        rest = &rest[len..];
+        let bytes;
+        (bytes, rest) = rest.split_at(len);
         match arguments[..] {
             [b"SELECT", index] => db = Some(parse_db(index).ok_or(Rejected::Malformed)?),
             [b"MULTI"] if !in_transaction => in_transaction = true,
@@ -762,7 +872,7 @@ pub(super) fn apply(payload: &[u8], clock_ms: u64, replay: &mut Replay<'_>) -> R
             [b"MULTI" | b"EXEC"] => return Err(Rejected::Malformed),
             _ => {
                 let db = db.ok_or(Rejected::Malformed)?;
-                replay(db, clock_ms, &arguments).map_err(Rejected::Refused)?;
+                to(&Command { db, clock_ms, arguments: &arguments, bytes }).map_err(Rejected::Refused)?;
                 commands += 1;
             }
         }

@@ -21,7 +21,10 @@ mod twin;
 pub use block::{DirectoryId, Lsn};
 pub use directory::StorageError;
 pub use fresh::FreshLog;
-pub use loader::{Contents, Cut, LoadError, Progress, Recovery, Replay, open, read};
+pub use loader::{
+    Apply, Command, Contents, Cut, LoadError, Place, Progress, Recovery, Refused, Replay, open, open_with,
+    read,
+};
 pub use log::{Commit, Log, LogFailed, Policy, Status};
 pub use record::Records;
 pub use rewrite::{Base, RewriteFailed, Rewritten};

@@ -32,6 +32,7 @@ pub struct Records {
     runs: Vec<Run>,
     count: usize,
     transaction: Option<Transaction>,
+    muted: bool,
 }
 
 /// Consecutive commands of one database; they end at `end` and begin where the run before ends.
@@ -53,6 +54,11 @@ impl Records {
     /// An empty collection.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Takes nothing in from now on: for whoever repeats what a log says.
+    pub fn mute(&mut self) {
+        self.muted = true;
     }
 
     /// How many commands are held, not counting `MULTI` and `EXEC`.
@@ -97,6 +103,9 @@ impl Records {
         head: &[&'a [u8]],
         rest: impl ExactSizeIterator<Item = &'a [u8]>,
     ) {
+        if self.muted {
+            return;
+        }
         let count = head.len() + rest.len();
         debug_assert!(count > 0 && count <= ARGUMENTS_MAX);
         encode(&mut self.bytes, count, head.iter().copied().chain(rest));
@@ -105,6 +114,9 @@ impl Records {
 
     /// Adds a command of database `db` that Redis 7.0 does not know, so that a Redis that loads the log passes over it.
     pub fn push_own(&mut self, db: u8, arguments: &[&[u8]]) {
+        if self.muted {
+            return;
+        }
         let mut carried = OWN_PREFIX.to_vec();
         encode_command(&mut carried, arguments);
         self.push(db, &[b"PING", &carried]);
@@ -114,6 +126,9 @@ impl Records {
     /// exactly one RESP array of bulk strings with canonical lengths.
     pub fn push_encoded(&mut self, db: u8, bytes: &[u8]) {
         debug_assert_eq!(read_command(bytes, &mut Vec::new()), Ok(bytes.len()));
+        if self.muted {
+            return;
+        }
         self.bytes.extend_from_slice(bytes);
         self.end_command(db);
     }

@@ -30,8 +30,8 @@ pub struct FoundBlock<'a> {
 impl FoundBlock<'_> {
     /// Hands out its commands: database and arguments, the name first. `SELECT`, `MULTI` and `EXEC` are dealt with.
     pub fn commands(&self, each: &mut dyn FnMut(u8, &[&[u8]])) {
-        let whole = loader::apply(self.payload, self.clock_ms, &mut |db, _, arguments| {
-            each(db, arguments);
+        let whole = loader::hand_out(self.payload, self.clock_ms, &mut |command| {
+            each(command.db, command.arguments);
             Ok(())
         });
         debug_assert!(whole.is_ok(), "a block is found only if its commands are well formed");
@@ -464,7 +464,7 @@ impl Reader<'_, '_> {
             found.problem(at, end - at, "a block comes a second time", None, Loss::Nothing);
             return Ok(Some((end, ControlFlow::Continue(()))));
         }
-        let Ok(commands) = loader::apply(payload, header.clock_ms, &mut |_, _, _| Ok(())) else {
+        let Ok(commands) = loader::hand_out(payload, header.clock_ms, &mut |_| Ok(())) else {
             let lost = Some(Lsns { first: header.lsn, last: Some(header.lsn) });
             found.problem(at, end - at, "its sums are right and its commands are not", lost, Loss::Durable);
             self.accept(&header);

@@ -24,6 +24,7 @@ pub use waiter::{Ending, Waiter};
 
 use crate::aof::record::{Malformed, own_command};
 use crate::command::{Effects, Row, table};
+use crate::error::Error;
 use crate::keyspace::{Item, SHARDS};
 use crate::metrics::LoopMetrics;
 use crate::resp::{Args, Limits, Reply, RequestParser};
@@ -78,21 +79,17 @@ impl Engine {
         Turn::new(self, now_ms, random, metrics, effects, Some(self.server.stopwatch.reading()))
     }
 
-    /// Repeats a change from the log. Nothing is logged, nobody is served, nothing expires.
+    /// Repeats a change from the log. Nothing is logged, nobody is served, nothing expires. Changes that have no shard
+    /// in common may be repeated at the same time, in any order: see [`Router`].
     ///
     /// # Errors
     /// With the command's error text, if the change cannot be repeated.
     pub fn replay(&self, db: u8, now_ms: i64, args: Args<'_>, scratch: &mut Replay) -> Result<(), String> {
         let mut parser = RequestParser::default();
         let args = logged(args, &mut parser).map_err(|error| error.to_string())?;
-        let row = match scratch.last {
-            Some(row) if row.is_named_by(args) => row,
-            _ => table().resolve(args).map_err(|error| text(error.text()))?,
-        };
-        scratch.last = Some(row);
+        let row = scratch.recent.resolve(args).map_err(|error| text(error.text()))?;
         scratch.session.db = db;
         scratch.reply.truncate(0);
-        scratch.effects.records.clear();
         let mut turn = Turn::new(self, now_ms, 0, &scratch.metrics, &mut scratch.effects, None);
         let outcome = turn.repeat(row, &mut scratch.session, args, &mut scratch.reply);
         turn.discard();
@@ -237,15 +234,49 @@ pub struct Replay {
     reply: Reply,
     effects: Effects,
     metrics: LoopMetrics,
-    /// The command before: it is likely to come again.
-    last: Option<&'static Row>,
+    recent: Recent,
 }
 
 impl Replay {
     /// Replays as the given session, which no client owns, and counts what it does.
     #[must_use]
     pub fn new(session: Session, metrics: LoopMetrics) -> Replay {
-        Replay { session, reply: Reply::default(), effects: Effects::default(), metrics, last: None }
+        let mut effects = Effects::default();
+        effects.records.mute();
+        Replay { session, reply: Reply::default(), effects, metrics, recent: Recent::default() }
+    }
+}
+
+/// The command before: it is likely to come again.
+#[derive(Debug, Default)]
+struct Recent(Option<&'static Row>);
+
+impl Recent {
+    fn resolve(&mut self, args: Args<'_>) -> Result<&'static Row, Error> {
+        let row = match self.0 {
+            Some(row) if row.is_named_by(args) => row,
+            _ => table().resolve(args)?,
+        };
+        self.0 = Some(row);
+        Ok(row)
+    }
+}
+
+/// Says which changes from the log may be repeated beside others.
+#[derive(Debug, Default)]
+pub struct Router {
+    recent: Recent,
+}
+
+impl Router {
+    /// The shards that a change from the log touches, a bit each. `None` if it must be repeated alone: it touches none or
+    /// all, or cannot be repeated at all.
+    pub fn shards(&mut self, record: Args<'_>) -> Option<u64> {
+        let mut parser = RequestParser::default();
+        let args = logged(record, &mut parser).ok()?;
+        let shards = shards_of(self.recent.resolve(args).ok()?, args);
+        Some(shards.bits())
+            .filter(|bits| ![ShardSet::EMPTY, ShardSet::ALL].map(ShardSet::bits).contains(bits))
     }
 }
 

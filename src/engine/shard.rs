@@ -102,6 +102,11 @@ impl ShardSet {
     pub(super) const EMPTY: ShardSet = ShardSet(0);
     pub(super) const ALL: ShardSet = ShardSet(u64::MAX);
 
+    /// One bit each.
+    pub(super) fn bits(self) -> u64 {
+        self.0
+    }
+
     pub(super) fn with(self, shard: usize) -> ShardSet {
         ShardSet(self.0 | 1 << shard)
     }

@@ -449,7 +449,8 @@ impl<'e> Turn<'e> {
             now_ms: self.now_ms,
             random: next_random(&mut self.random),
             keys,
-            events: self.engine.server.keyspace_events(),
+            // What happened before a restart was told then.
+            events: self.stopwatch.map_or(KeyspaceEvents::empty(), |_| self.engine.server.keyspace_events()),
             may_block: session.transaction.is_none(),
             session,
             reply,

@@ -8,6 +8,7 @@
 
 mod acceptor;
 mod acl_file;
+mod appliers;
 mod bell;
 mod caretaker;
 mod certificate;
@@ -26,6 +27,7 @@ mod vitals;
 
 pub use acceptor::accept;
 pub use acl_file::AclFiles;
+pub use appliers::Appliers;
 pub use bell::Bell;
 pub use caretaker::tend_log;
 pub use clock::Clock;

@@ -92,6 +92,30 @@ impl std::fmt::Debug for Args<'_> {
     }
 }
 
+/// Room for the places of arguments that lie in one piece of memory.
+#[derive(Debug, Default)]
+pub struct Places {
+    spans: Vec<Span>,
+}
+
+impl Places {
+    /// The arguments, in the memory where they are. Each is a part of `bytes`, which holds less than 4 GiB.
+    ///
+    /// # Panics
+    /// If one is not.
+    pub fn of<'a>(&'a mut self, bytes: &'a [u8], args: &[&[u8]]) -> Args<'a> {
+        self.spans.clear();
+        let origin = bytes.as_ptr().addr();
+        self.spans.extend(args.iter().map(|arg| {
+            let start =
+                arg.as_ptr().addr().checked_sub(origin).filter(|start| start + arg.len() <= bytes.len());
+            let start = start.expect("an argument is a part of its command");
+            Span::new(start, start + arg.len())
+        }));
+        Args::new(bytes, &self.spans)
+    }
+}
+
 /// A request kept beyond its buffer: parked by a blocking command or queued by `MULTI`.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct OwnedArgs {
@@ -108,11 +132,16 @@ impl OwnedArgs {
 
     /// Makes these the arguments, in the memory that is there.
     pub fn assign(&mut self, args: &[&[u8]]) {
-        self.bytes.clear();
-        self.spans.clear();
+        self.clear();
         for arg in args {
             self.push(arg);
         }
+    }
+
+    /// Forgets the arguments and keeps the memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.spans.clear();
     }
 
     /// Adds one argument at the end.

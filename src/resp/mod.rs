@@ -5,6 +5,6 @@ mod inline;
 mod reply;
 mod request;
 
-pub use args::{Args, OwnedArgs};
+pub use args::{Args, OwnedArgs, Places};
 pub use reply::{Protocol, Replied, Reply};
 pub use request::{Limits, ProtocolError, RequestParser};

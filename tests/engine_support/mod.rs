@@ -62,6 +62,23 @@ impl Tape {
         }
     }
 
+    /// What each append holds, with its time. `MULTI` and `EXEC` are left out: the log has them for others.
+    pub(crate) fn records(&self) -> Vec<(i64, Records)> {
+        let of = |append: &Append| {
+            let mut records = Records::new();
+            for (db, run) in &append.runs {
+                let mut parser = RequestParser::default();
+                while let Some(args) = parser.next(run, UNLIMITED).expect("records are requests") {
+                    if !matches!(&args[0], b"MULTI" | b"EXEC") {
+                        records.push_request(*db, args.iter());
+                    }
+                }
+            }
+            (append.now_ms, records)
+        };
+        self.appends.lock().iter().map(of).collect()
+    }
+
     /// As if everything so far was written only now: the time of a block is never before what is in it.
     pub(crate) fn written_at(&self, now_ms: i64) {
         self.appends.lock().iter_mut().for_each(|append| append.now_ms = now_ms);
