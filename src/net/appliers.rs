@@ -79,7 +79,7 @@ impl<'a> Appliers<'a> {
             for (number, counters) in counters.into_iter().enumerate() {
                 let (queue, batches) = channel();
                 let (done, back) = channel();
-                let work = move || Applier::new(engine, stopping, counters).work(batches, done);
+                let work = move || Applier::new(engine, stopping, counters).work(batches, &done);
                 thread::Builder::new().name(format!("load-{number}")).spawn_scoped(scope, work)?;
                 others.push(Other::new(queue, back));
             }
@@ -320,7 +320,7 @@ impl<'a> Applier<'a> {
     }
 
     /// Applies batches until there are no more. Behind a command that cannot be applied, nothing is.
-    fn work(mut self, batches: Receiver<Batch>, done: Sender<Done>) {
+    fn work(mut self, batches: Receiver<Batch>, done: &Sender<Done>) {
         let mut broken = false;
         for batch in batches {
             let failed = if broken { None } else { self.apply_all(&batch).err() };
