@@ -394,8 +394,9 @@ impl<'e> Turn<'e> {
                 }
             })?,
         };
-        self.may_run(row, session, args).inspect_err(|_| self.metrics.command_rejected(row.number.into()))?;
+        // Refused ones as well: ACL LOG describes the client with it.
         session.client.last_command.store(row.number, Relaxed);
+        self.may_run(row, session, args).inspect_err(|_| self.metrics.command_rejected(row.number.into()))?;
         Ok(row)
     }
 
