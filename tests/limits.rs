@@ -364,17 +364,20 @@ fn one_clients_appetite_does_not_starve_the_others() {
 #[test]
 fn silence_ends_a_connection_but_not_a_wait() {
     let _alone = alone();
-    let server = Server::start_with(Program::Millstream, &["--timeout", "1"]);
+    let server = Server::start_with(Program::Millstream, &["--timeout", "3"]);
     let (mut silent, mut waiting) = (server.connect(), server.connect());
     silent.run("PING");
     waiting.send(&["BLPOP", "q", "0"]);
-    assert!(matches!(silent.reply_within(Duration::from_secs(5)), Err(NoReply::Closed)));
+    assert!(matches!(silent.reply_within(Duration::from_secs(20)), Err(NoReply::Closed)));
     let mut client = server.connect();
     client.run("RPUSH q m");
     assert_eq!(
         waiting.reply().expect("it still waits"),
         Reply::Array(vec![Reply::bulk("q"), Reply::bulk("m")])
     );
+    // It has waited for longer than that, and is not silent for it: it works.
+    thread::sleep(Duration::from_secs(1));
+    assert_eq!(waiting.run("PING"), Reply::Simple(b"PONG".to_vec()));
 }
 
 #[test]

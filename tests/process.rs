@@ -393,7 +393,7 @@ fn what_was_said_reaches_a_slow_reader_before_the_end() {
     client.send(&["GET", "k"]);
     thread::sleep(Duration::from_millis(200));
     send_sigterm(server.id());
-    thread::sleep(Duration::from_millis(200));
+    until("it has heard", || server.log().contains("stopping on SIGTERM").then_some(()));
     assert_eq!(client.reply().expect("the whole reply").text().map(<[u8]>::len), Some(value.len()));
     assert_eq!(server.wait().code(), Some(0));
 }

@@ -496,7 +496,7 @@ impl Connection {
             Wake::Reply(reply) => {
                 debug_assert!(state.waiter.is_some(), "only who waits is answered from outside");
                 (state.waiter, state.timeout_at, state.retry_at) = (None, None, None);
-                // Its silence begins now.
+                // Whoever has waited was not silent: `timeout` begins now.
                 state.session.client.active_ms.store(event_loop.clock.now_ms(), Relaxed);
                 if state.session.takes_reply() {
                     state.replies.raw(&reply);
