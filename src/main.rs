@@ -149,6 +149,7 @@ fn serve(settings: Settings, config_file: Option<&Path>) -> Result<(), Failure> 
         connections: (0..loops).map(|_| 0.into()).collect(),
         syncer: Bell::default(),
         rewriter: Bell::default(),
+        policy: Default::default(),
         stopping: false.into(),
         on_log_failure: give_up,
         on_stop: tokio::sync::Notify::new(),
