@@ -156,6 +156,7 @@ fn serve(mut settings: Settings, config_file: Option<&Path>) -> Result<(), Failu
         connections: (0..loops).map(|_| 0.into()).collect(),
         syncer: Bell::default(),
         rewriter: Bell::default(),
+        policy: Default::default(),
         stopping: false.into(),
         on_log_failure: give_up,
         on_stop: tokio::sync::Notify::new(),

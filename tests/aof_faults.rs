@@ -479,6 +479,17 @@ fn no_wakeup_is_lost_when_a_commit_finds_another_one_under_way() {
 }
 
 #[test]
+fn the_start_of_a_file_is_released_like_any_block() {
+    for policy in [Policy::Always, Policy::EverySec] {
+        let (log, ..) = start(&Twin::new(), policy).unwrap();
+        send(&log, "one");
+        let first = log.rotate();
+        assert_eq!(log.commit(NOW_MS).unwrap(), Commit::Done { released: first, more: false });
+        assert_eq!((log.released(), log.durable()), (first, first));
+    }
+}
+
+#[test]
 fn the_policy_changes_in_both_directions() {
     let twin = Twin::new();
     let (log, ..) = start(&twin, Policy::EverySec).unwrap();

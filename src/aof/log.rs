@@ -354,10 +354,12 @@ impl Log {
     pub fn set_policy(&self, policy: Policy) -> Result<(), LogFailed> {
         let _no_block_is_between_its_write_and_its_release = self.writer.lock();
         self.check()?;
-        self.policy.store(policy as u8, Ordering::SeqCst);
         if policy == Policy::Always {
+            // First: who sees this policy takes it that whatever was answered is on disk.
             self.sync()?;
+            self.policy.store(policy as u8, Ordering::SeqCst);
         } else {
+            self.policy.store(policy as u8, Ordering::SeqCst);
             self.released.fetch_max(self.written.load(Ordering::Acquire), Ordering::AcqRel);
         }
         Ok(())
@@ -538,8 +540,10 @@ impl Log {
         let end = FILE_START_LEN as u64;
         *writer = Writer { file: Arc::clone(&file), name: name.clone(), salt, end };
         self.size_bytes.fetch_add(end, Ordering::Relaxed);
+        // The new file was synced before the manifest named it, and the old one before that.
         self.durable.fetch_max(block.lsn, Ordering::AcqRel);
         self.publish(Target { file, name, lsn: block.lsn })?;
+        self.released.fetch_max(block.lsn, Ordering::AcqRel);
         Ok(Written::Yes)
     }
 

@@ -38,16 +38,14 @@ fn bgsave(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
 
 /// `SAVE`: waits until a rewrite that begins now has ended.
 fn save(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
-    let rewriting = &cx.server.rewriting;
     // When run again it knows how many must have ended.
     let ended = match args.get(1).and_then(number::unsigned) {
         Some(ended) => ended,
         None => {
-            let ended = rewriting.ended() + 1;
             if !begin(cx) {
                 return Err(Error::new("ERR Background save already in progress"));
             }
-            ended
+            cx.server.rewriting.ended() + 1
         }
     };
     if cx.server.rewriting.ended() < ended {

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ahash::RandomState;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::bell::Bell;
@@ -50,6 +51,8 @@ pub struct Shell {
     pub syncer: Bell,
     /// Calls the thread that rewrites the log.
     pub rewriter: Bell,
+    /// Held by the loop that has the log follow `appendfsync`.
+    pub policy: Mutex<()>,
     /// Set once: no further request is run.
     pub stopping: AtomicBool,
     /// Called when the log fails: says so and does not return.
@@ -215,10 +218,19 @@ impl EventLoop {
         if self.settings().loglevel != before {
             report::set_level(self.settings().loglevel);
         }
-        let policy = Policy::from(self.settings().appendfsync);
-        let Some(log) = self.shell.journal.log().filter(|log| log.policy() != policy) else { return };
-        if let Err(failed) = log.set_policy(policy) {
-            (self.shell.on_log_failure)(&failed);
+        let Some(log) = self.shell.journal.log() else { return };
+        if log.policy() == Policy::from(self.settings().appendfsync) {
+            return;
+        }
+        {
+            // Our settings may be old news by now; whoever comes last here knows the newest.
+            let _one_at_a_time = self.shell.policy.lock();
+            let policy = Policy::from(config.settings().appendfsync);
+            if log.policy() != policy
+                && let Err(failed) = log.set_policy(policy)
+            {
+                (self.shell.on_log_failure)(&failed);
+            }
         }
         // Some replies were waiting for the old policy, and a commit may have found the change in its way.
         for mailbox in &*self.shell.mailboxes {

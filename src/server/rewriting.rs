@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{
     AtomicBool, AtomicI64, AtomicU64,
-    Ordering::{Acquire, Relaxed, Release},
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 
 /// Whether the log is being rewritten, and how the last time went.
@@ -48,7 +48,7 @@ impl Default for Rewriting {
 impl Rewriting {
     /// Says that it is to begin; false if it has begun already. Who is told true must have it done.
     pub fn begin(&self, now_ms: i64) -> bool {
-        let begins = !self.running.swap(true, Relaxed);
+        let begins = !self.running.swap(true, AcqRel);
         if begins {
             self.began_ms.store(now_ms, Relaxed);
         }
@@ -76,9 +76,10 @@ impl Rewriting {
         moment.store(now_ms, Relaxed);
         self.began_ms.store(now_ms, Relaxed);
         let again = self.again.swap(false, Relaxed);
-        self.running.store(again, Relaxed);
-        // Whoever waits for the end looks at this first.
+        // Whoever waits for the end looks at this first. It is counted before the next one can begin, which waits for
+        // an end of its own.
         self.ended.fetch_add(1, Release);
+        self.running.store(again, Release);
     }
 
     /// Whether it is being done.
@@ -121,5 +122,30 @@ impl Rewriting {
     #[must_use]
     pub fn running_s(&self, now_ms: i64) -> i64 {
         if self.is_running() { (now_ms - self.began_ms.load(Relaxed)).max(0) / 1000 } else { -1 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Rewriting;
+
+    #[test]
+    fn while_it_is_done_no_earlier_end_is_counted() {
+        const ROUNDS: usize = 100_000;
+        let rewriting = &Rewriting::default();
+        let work = || {
+            for _ in 0..ROUNDS {
+                if rewriting.begin(0) {
+                    let ended = rewriting.ended();
+                    (0..20).for_each(|_| std::hint::spin_loop());
+                    assert_eq!(rewriting.ended(), ended);
+                    rewriting.finish(true, 0, 0);
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(work);
+            work();
+        });
     }
 }

@@ -134,7 +134,8 @@ struct Seat {
 /// Builds an engine for so many threads, and what each of them counts with.
 pub(crate) fn build(tape: Arc<impl Journal + 'static>, threads: usize) -> (Engine, Vec<LoopMetrics>) {
     let (metrics, loops) = Metrics::new(threads, table().rows().len());
-    let server = Server::new(Config::new(Settings::default()), metrics);
+    let settings = Settings { databases: DATABASES.into(), ..Settings::default() };
+    let server = Server::new(Config::new(settings), metrics);
     server.loading.store(false, Relaxed);
     let hasher = RandomState::with_seeds(1, 2, 3, 4);
     (Engine::new(Arc::new(server), tape, usize::from(DATABASES), &hasher), loops)
@@ -252,6 +253,13 @@ impl House {
         self.lsn = lsn;
         self.engine.check();
         (result, woken)
+    }
+
+    /// Drops what only a shell could do, and messages that nobody is there to be sent.
+    pub(crate) fn forget_effects(&mut self) {
+        let Effects { actions, waiting, shown, .. } = &mut self.effects;
+        (actions.clear(), waiting.clear(), shown.clear());
+        let _ = self.engine.server.pubsub.outboxes.collect(0);
     }
 
     fn deliver(&mut self, woken: Vec<Woken>) -> Vec<(u64, String)> {
