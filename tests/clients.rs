@@ -29,6 +29,29 @@ fn redis_py() {
     }
 }
 
+/// redis-py's own test-suite; `python/suite-failures.txt` says what fails and why.
+#[test]
+fn redis_py_by_its_own_tests() {
+    let Some(python) = interpreter("redis_py_by_its_own_tests", "MILLSTREAM_PYTHON") else { return };
+    let Some(suite) = interpreter("redis_py_by_its_own_tests", "MILLSTREAM_REDIS_PY") else { return };
+    let rest =
+        "pipeline keyspace_notifications encoding monitor multiprocessing client connection connection_pool";
+    // Side by side, each with a server of its own: they wait for time to pass more than for the server.
+    let runs = [("3", "commands"), ("2", "pubsub"), ("2", rest)].map(|(protocol, files)| {
+        let server = Server::start_with(Program::Millstream, &["--appendfsync", "everysec"]);
+        let mut command = Command::new(&python);
+        command.arg(file("python/suite.py")).arg(&suite).args([&*server.port().to_string(), protocol]);
+        let run = started(command.args(files.split(' ')).stderr(Stdio::piped()));
+        (server, run)
+    });
+    for (_server, run) in runs {
+        let output = run.wait_with_output().expect("our own child");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        support::say(said.trim());
+    }
+}
+
 #[test]
 fn a_message_queue_between_processes_survives_the_server() {
     let Some(python) = interpreter("message_queue", "MILLSTREAM_PYTHON") else { return };

@@ -798,3 +798,17 @@ fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         thread::sleep(Duration::from_millis(10));
     }
 }
+
+#[test]
+fn who_is_killed_is_gone_at_once() {
+    let server = Server::start(Program::Millstream);
+    let (mut client, mut other) = (server.connect(), server.connect());
+    let Reply::Integer(id) = other.run("CLIENT ID") else { panic!("an id is a number") };
+    // In one turn: the loop that has the other's socket cannot have closed it yet.
+    client.run("MULTI");
+    for command in ["CLIENT KILL ID", "CLIENT LIST ID", "CLIENT KILL ID"] {
+        client.run(&format!("{command} {id}"));
+    }
+    let Reply::Array(replies) = client.run("EXEC") else { panic!("the transaction runs") };
+    assert_eq!(replies, [Reply::Integer(1), Reply::bulk(""), Reply::Integer(0)]);
+}

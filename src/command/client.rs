@@ -89,10 +89,15 @@ fn list(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
         Some(_) => return Err(Error::SYNTAX),
     };
     let mut text = String::new();
-    for client in listed {
-        describe(&client, cx.now_ms, &mut text);
+    for client in listed.iter().filter(|client| is_there(client)) {
+        describe(client, cx.now_ms, &mut text);
     }
     Ok(cx.reply.verbatim("txt", text).into())
+}
+
+/// Whether nobody has killed it. Its own loop disconnects it a moment later.
+fn is_there(client: &Client) -> bool {
+    !client.killed.load(Relaxed)
 }
 
 /// Adds a client's line. What a client here does not have, Redis' buffers of several kinds and a descriptor, is
@@ -203,7 +208,7 @@ fn kill(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
     let me = cx.session.client.id;
     let clients = cx.server.clients.all();
     let mut killed = 0;
-    for client in clients.iter().filter(|client| filter.passes(client, cx.now_ms)) {
+    for client in clients.iter().filter(|client| is_there(client) && filter.passes(client, cx.now_ms)) {
         if client.id == me {
             if filter.skip_me {
                 continue;
