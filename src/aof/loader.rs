@@ -578,8 +578,12 @@ impl Reader<'_, '_> {
             let what = "the first block of the file is not readable";
             return Err(file.damaged(0, expected, expected, what));
         };
-        let foreign = |what| {
-            let what = format!("{what}; blocks from {expected} on should be in it");
+        let foreign = |what: String| {
+            // A base, whose blocks are none of the log, is read with 0.
+            let what = match expected == 0 {
+                true => what,
+                false => format!("{what}; blocks from {expected} on should be in it"),
+            };
             Err(LoadError::Foreign { file: file.name.clone(), what })
         };
         let directory = *self.directory.get_or_insert(start.directory);
