@@ -1,5 +1,5 @@
-//! The program as whoever runs it sees it: what it says when it cannot start, where it listens, how it ends, what it does
-//! with a damaged log and on a full disk.
+//! The program as whoever runs it sees it: what it says when it cannot start, where it listens, how it ends, when it
+//! rewrites its log, what it does with a damaged log and on a full disk.
 #![expect(clippy::disallowed_methods, reason = "a test has processes, files and clocks")]
 
 mod support;
@@ -424,6 +424,108 @@ fn a_second_sigterm_ends_it_at_once() {
         rude.send(&["GET", "k"]);
     }
     assert_eq!(server.terminate().code(), Some(0));
+}
+
+// --- Rewriting the log ---
+
+#[test]
+fn the_log_is_rewritten_by_itself_and_not_again_and_again() {
+    let mut server = Server::start_with(Program::Millstream, &["--auto-aof-rewrite-min-size", "64kb"]);
+    let mut client = server.connect();
+    let message = vec![b'm'; 10_000];
+    let fill = |client: &mut Connection| {
+        (0..30).for_each(|_| drop(client.call(&[&b"RPUSH"[..], b"q", &message])));
+    };
+    fill(&mut client);
+    until("it is rewritten", || (persistence(&mut client, "aof_rewrites") != "0").then_some(()));
+    until("it is over", || (persistence(&mut client, "aof_rewrite_in_progress") == "0").then_some(()));
+    thread::sleep(Duration::from_millis(300));
+    let times = persistence(&mut client, "aof_rewrites");
+    // All of it is needed, so it stays larger than the least size.
+    thread::sleep(Duration::from_secs(1));
+    assert_eq!(persistence(&mut client, "aof_rewrites"), times);
+    assert_eq!(persistence(&mut client, "aof_last_bgrewrite_status"), "ok");
+
+    assert_eq!(client.run("CONFIG SET auto-aof-rewrite-percentage 0"), Reply::Simple(b"OK".to_vec()));
+    (0..3).for_each(|_| fill(&mut client));
+    thread::sleep(Duration::from_millis(500));
+    assert_eq!(persistence(&mut client, "aof_rewrites"), times, "it is switched off");
+    assert_eq!(client.run("CONFIG SET auto-aof-rewrite-min-size 1gb"), Reply::Simple(b"OK".to_vec()));
+    assert_eq!(client.run("CONFIG SET auto-aof-rewrite-percentage 50"), Reply::Simple(b"OK".to_vec()));
+    thread::sleep(Duration::from_millis(500));
+    assert_eq!(persistence(&mut client, "aof_rewrites"), times, "it is too small");
+    assert_eq!(client.run("CONFIG SET auto-aof-rewrite-min-size 64kb"), Reply::Simple(b"OK".to_vec()));
+    until("it is rewritten again", || (persistence(&mut client, "aof_rewrites") != times).then_some(()));
+    server.kill();
+    server.start_again();
+    assert_eq!(server.connect().run("LLEN q"), Reply::Integer(120));
+}
+
+#[test]
+fn a_rewrite_that_fails_is_not_tried_again_at_once() {
+    let server = Server::start_with(Program::Millstream, &["--auto-aof-rewrite-min-size", "64kb"]);
+    let mut client = server.connect();
+    let in_the_way = server.data().join("appendonlydir/appendonly.aof.1.base.aof");
+    fs::create_dir(&in_the_way).expect("the log's directory");
+    for _ in 0..10 {
+        client.call(&[&b"RPUSH"[..], b"q", &[b'm'; 10_000]]);
+    }
+    until("it is tried", || (persistence(&mut client, "aof_rewrites") == "1").then_some(()));
+    assert_eq!(persistence(&mut client, "aof_last_bgrewrite_status"), "err");
+    thread::sleep(Duration::from_secs(1));
+    assert_eq!(persistence(&mut client, "aof_rewrites"), "1", "it waits a minute");
+    // Whoever asks for it is not kept waiting.
+    assert!(matches!(client.run("SAVE"), Reply::Error(_)));
+    assert_eq!(persistence(&mut client, "aof_rewrites"), "2");
+    fs::remove_dir(&in_the_way).expect("our own directory");
+    assert_eq!(client.run("SAVE"), Reply::Simple(b"OK".to_vec()));
+    assert_eq!(persistence(&mut client, "aof_last_bgrewrite_status"), "ok");
+    assert_eq!(client.run("LLEN q"), Reply::Integer(10));
+}
+
+#[test]
+fn it_ends_in_order_while_the_log_is_rewritten() {
+    let mut server = Server::start_with(Program::Millstream, &["--auto-aof-rewrite-percentage", "0"]);
+    let mut client = server.connect();
+    let value = vec![b'v'; 1 << 20];
+    for number in 0..40 {
+        client.call(&[&b"SET"[..], format!("k{number}").as_bytes(), &value]);
+    }
+    for by_signal in [true, false] {
+        client.run("BGREWRITEAOF");
+        assert_eq!(persistence(&mut client, "aof_rewrite_in_progress"), "1");
+        assert_eq!(client.run("RPUSH q a"), Reply::Integer(1));
+        let asked = Instant::now();
+        let status = if by_signal {
+            server.terminate()
+        } else {
+            client.send(&["SHUTDOWN"]);
+            server.wait()
+        };
+        assert_eq!(status.code(), Some(0));
+        assert!(asked.elapsed() < Duration::from_secs(5), "it took {:?}", asked.elapsed());
+        server.start_again();
+        client = server.connect();
+        assert_eq!(client.run("DBSIZE"), Reply::Integer(41));
+        assert_eq!(client.run("DEL q"), Reply::Integer(1));
+        assert_eq!(client.run("STRLEN k39"), Reply::Integer(1 << 20));
+        let log = server.data().join("appendonlydir");
+        let manifest = fs::read_to_string(log.join("appendonly.aof.manifest")).expect("a manifest");
+        for file in fs::read_dir(log).expect("the log's directory") {
+            let name = file.expect("an entry").file_name().to_string_lossy().into_owned();
+            let known = name.ends_with("manifest") || manifest.contains(&format!("file {name} "));
+            assert!(known, "{name} is left over:\n{manifest}");
+        }
+    }
+    assert_eq!(client.run("SAVE"), Reply::Simple(b"OK".to_vec()));
+}
+
+/// A field of `INFO persistence`.
+fn persistence(client: &mut Connection, field: &str) -> String {
+    let info = client.run("INFO persistence");
+    let info = String::from_utf8_lossy(info.text().expect("a text")).into_owned();
+    let value = info.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    value.unwrap_or_else(|| panic!("no {field} in {info}")).to_owned()
 }
 
 // --- Damage ---

@@ -244,3 +244,14 @@ fn nothing_changes_between_the_beginning_of_a_walk_and_that_of_its_file() {
     assert_eq!(*journal.meanwhile.lock(), Some(Err(RecvTimeoutError::Timeout)));
     assert_eq!(journal.hears.lock().try_recv(), Ok(()), "it is changed afterwards");
 }
+
+#[test]
+fn a_rewrite_is_refused_while_the_log_is_loaded() {
+    let mut house = House::new();
+    house.engine.server.loading.store(true, Relaxed);
+    for line in ["BGREWRITEAOF", "BGSAVE", "BGSAVE SCHEDULE", "SAVE"] {
+        let said = house.run(1, &[line]).0;
+        assert!(said.starts_with("-LOADING "), "{line}: {said}");
+    }
+    assert!(!house.engine.server.rewriting.is_running() && !house.engine.server.rewriting.is_scheduled());
+}

@@ -685,14 +685,12 @@ impl Reader<'_> {
             let what = "the first block of the file is not readable";
             return Err(file.damaged(0, expected, expected, what));
         };
-        let foreign = |what| {
-            // A base counts its own.
-            let missing = if expected > 0 {
-                format!("; blocks from {expected} on should be in it")
-            } else {
-                String::new()
+        let foreign = |what: String| {
+            // A base, whose blocks are none of the log, is read with 0.
+            let what = match expected == 0 {
+                true => what,
+                false => format!("{what}; blocks from {expected} on should be in it"),
             };
-            let what = format!("{what}{missing}");
             Err(LoadError::Foreign { file: file.name.clone(), what })
         };
         let directory = *self.directory.get_or_insert(start.directory);
