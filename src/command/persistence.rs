@@ -13,6 +13,9 @@ use crate::resp::{Args, OwnedArgs};
 
 /// `BGREWRITEAOF`
 fn bgrewriteaof(cx: &mut Context<'_>, _: Args<'_>) -> Result<Outcome, Error> {
+    if begin_after_transaction(cx) {
+        return Ok(cx.reply.simple("Background append only file rewriting scheduled").into());
+    }
     if !begin(cx) {
         return Err(Error::new("ERR Background append only file rewriting already in progress"));
     }
@@ -26,6 +29,9 @@ fn bgsave(cx: &mut Context<'_>, args: Args<'_>) -> Result<Outcome, Error> {
         Some(word) if args.len() == 2 && is(word, "SCHEDULE") => true,
         Some(_) => return Err(Error::SYNTAX),
     };
+    if begin_after_transaction(cx) {
+        return Ok(cx.reply.simple("Background saving scheduled").into());
+    }
     if begin(cx) {
         return Ok(cx.reply.simple("Background saving started").into());
     }
@@ -65,6 +71,12 @@ fn begin(cx: &mut Context<'_>) -> bool {
         cx.effects.actions.push(Action::Rewrite);
     }
     begins
+}
+
+/// In a transaction: has the log rewritten when it is over, though it asks for that more than once. False if there is no
+/// transaction, or if the log is being rewritten.
+fn begin_after_transaction(cx: &mut Context<'_>) -> bool {
+    !cx.may_block && (cx.effects.actions.contains(&Action::Rewrite) || begin(cx))
 }
 
 /// `LASTSAVE`: when the log was last rewritten, or else when the server started.
