@@ -34,7 +34,7 @@ fn write(log: &Log, now_ms: u64, records: &Records) -> Lsn {
 /// Loads a log on as many threads as are used for so many cores.
 fn load(twin: &Twin, cores: usize, stopping: bool) -> Result<House, LoadError> {
     let mut house = House::new();
-    let (_, counters) = build(std::sync::Arc::default(), Appliers::counters(cores));
+    let (_, counters) = build(std::sync::Arc::<engine_support::Tape>::default(), Appliers::counters(cores));
     house.engine.server.loading.store(true, Relaxed);
     let stopping = AtomicBool::new(stopping);
     let loaded = Appliers::gather(&house.engine, &stopping, counters, |appliers| {

@@ -158,7 +158,8 @@ pub fn rewrite(text: &str, settings: &Settings, users: &UserLines) -> String {
         .iter()
         .filter(|option| !written.contains(option.name) && option.text(settings) != option.text(&defaults))
         .collect();
-    if !(missing.is_empty() && users.is_empty()) && !text.lines().any(|line| line == GENERATED) {
+    let adds = !missing.is_empty() || !users.is_empty();
+    if adds && !text.lines().any(|line| line == GENERATED) {
         add(GENERATED);
     }
     missing.iter().for_each(|option| add(&option_line(option, &option.text(settings))));

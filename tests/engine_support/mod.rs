@@ -258,7 +258,9 @@ impl House {
     /// Drops what only a shell could do, and messages that nobody is there to be sent.
     pub(crate) fn forget_effects(&mut self) {
         let Effects { actions, waiting, shown, .. } = &mut self.effects;
-        (actions.clear(), waiting.clear(), shown.clear());
+        actions.clear();
+        waiting.clear();
+        shown.clear();
         let _ = self.engine.server.pubsub.outboxes.collect(0);
     }
 

@@ -292,7 +292,7 @@ impl Simulation {
             }
             in_order || self.world.lock().failed
         });
-        self.world.lock().end_rewrite(ended);
+        self.world.lock().end_rewrite(&ended);
         in_order
     }
 
@@ -480,7 +480,7 @@ impl World {
         self.process().engine.walk(shard, budget, items)
     }
 
-    fn end_rewrite(&mut self, ended: Result<Option<Rewritten>, RewriteFailed>) {
+    fn end_rewrite(&mut self, ended: &Result<Option<Rewritten>, RewriteFailed>) {
         self.rewriting = false;
         self.note(format_args!("the rewrite ends: {ended:?}"));
         match ended {
