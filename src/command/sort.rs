@@ -19,6 +19,8 @@ use crate::resp::Args;
 struct Order<'a> {
     /// The pattern of keys that hold the weights.
     by: Option<&'a [u8]>,
+    /// Elements stay as they are: of one pattern at least all would have the same weight.
+    in_order: bool,
     /// The patterns of what is returned in place of the elements.
     get: Vec<&'a [u8]>,
     /// Offset and count.
@@ -91,9 +93,11 @@ fn order(args: Args<'_>, may_store: bool, may_look_up: bool) -> Result<Order<'_>
             _ if is(option, "STORE") && may_store && options.len() > 0 => order.store = options.next(),
             _ if is(option, "BY") && options.len() > 0 => {
                 order.by = options.next();
-                if !may_look_up && order.by.is_some_and(|pattern| pattern.contains(&b'*')) {
+                let varies = order.by.is_some_and(|pattern| pattern.contains(&b'*'));
+                if !may_look_up && varies {
                     return Err(NO_BY);
                 }
+                order.in_order |= !varies;
             }
             _ if is(option, "GET") && options.len() > 0 && !may_look_up => return Err(NO_GET),
             _ if is(option, "GET") && options.len() > 0 => order.get.extend(options.next()),
@@ -109,9 +113,7 @@ fn arrange(
     mut elements: Vec<Vec<u8>>,
     order: &Order<'_>,
 ) -> Result<Vec<Vec<u8>>, Error> {
-    // Every element would have the same weight: they stay as they are.
-    let in_order = order.by.is_some_and(|pattern| !pattern.contains(&b'*'));
-    if in_order {
+    if order.in_order {
         if order.descending {
             elements.reverse();
         }
@@ -148,7 +150,7 @@ fn arrange(
 
 fn score(text: &[u8]) -> Result<f64, Error> {
     const NO_SCORE: Error = Error::new("ERR One or more scores can't be converted into double");
-    let text = std::str::from_utf8(text).map_err(|_| NO_SCORE)?.trim_start();
+    let text = std::str::from_utf8(text).map_err(|_| NO_SCORE)?;
     if text.is_empty() {
         return Ok(0.0);
     }
@@ -281,13 +283,13 @@ mod tests {
     }
 
     #[test]
-    fn scores_are_read_as_c_reads_them() {
+    fn scores_are_read_as_redis_reads_them() {
         for (text, value) in
-            [("", 0.0), (" 1.5", 1.5), ("-0", 0.0), ("+2", 2.0), ("1e3", 1000.0), ("inf", f64::INFINITY)]
+            [("", 0.0), (".5", 0.5), ("-0", 0.0), ("+2", 2.0), ("1e3", 1000.0), ("inf", f64::INFINITY)]
         {
             assert_eq!(score(text.as_bytes()), Ok(value), "{text}");
         }
-        for text in ["x", "1x", "1 ", "nan"] {
+        for text in ["x", "1x", " 1", "1 ", "nan"] {
             assert!(score(text.as_bytes()).is_err(), "{text}");
         }
     }
