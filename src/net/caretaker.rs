@@ -57,7 +57,6 @@ fn keep_small(shell: &Shell) {
         let Some(log) = shell.journal.log() else { continue };
         while rewriting.is_running() {
             let started = Clock.instant();
-            tracing::info!("rewriting the log: {} keys", shell.engine.keys());
             let done = rewrite(shell, log);
             let seconds = started.elapsed().as_secs_f64();
             match &done {
@@ -82,7 +81,9 @@ fn keep_small(shell: &Shell) {
 /// Writes the data as they are now as the log's base, while they change.
 fn rewrite(shell: &Shell, log: &Log) -> Result<Rewritten, RewriteFailed> {
     let rewriting = &shell.engine.server.rewriting;
-    rewriting.keys_total.store(shell.engine.keys() as u64, Relaxed);
+    let keys = shell.engine.keys();
+    tracing::info!("rewriting the log: {keys} keys");
+    rewriting.keys_total.store(keys as u64, Relaxed);
     rewriting.keys_done.store(0, Relaxed);
     let first = shell.engine.begin_walk();
     let written = write_up_to(shell, log, first).and_then(|()| {
@@ -124,7 +125,7 @@ fn write_up_to(shell: &Shell, log: &Log, first: u64) -> Result<(), RewriteFailed
             // Somebody else is at it, or has been.
             Ok(Commit::InProgress | Commit::Idle) => rest(Duration::from_millis(1)),
             Ok(Commit::DiskFull) => {
-                shell.engine.server.disk_full.store(true, Relaxed);
+                shell.look_at_disk();
                 return Err(RewriteFailed::no_space());
             }
             Err(failed) => return Err(failed.into()),

@@ -72,6 +72,24 @@ impl Shell {
         }
     }
 
+    /// Refuses producers while the disk is full, and says so when that begins and ends.
+    pub(super) fn look_at_disk(&self) {
+        let Some(log) = self.journal.log() else { return };
+        let (is_full, refused) = (log.is_disk_full(), &self.engine.server.disk_full);
+        if refused.load(Relaxed) == is_full || refused.swap(is_full, Relaxed) == is_full {
+            return;
+        }
+        let reserve_bytes = log.status().reserve_bytes;
+        if is_full {
+            tracing::error!(
+                reserve_bytes,
+                "the disk is full: producers are refused, consumers have the reserve"
+            );
+        } else {
+            tracing::warn!(reserve_bytes, "the disk has room again: producers are let in");
+        }
+    }
+
     /// Waits until [`stop`](Self::stop) is called.
     pub async fn stopped(&self) {
         self.on_stop.notified().await;
@@ -433,34 +451,16 @@ impl EventLoop {
     fn settle(self: &Rc<EventLoop>, committed: Result<Commit, LogFailed>) {
         match committed {
             Ok(Commit::Done { more, .. }) => {
-                self.look_at_disk();
+                self.shell.look_at_disk();
                 if more {
                     self.schedule_flush();
                 }
                 self.shell.tell_committed(Some(self.home));
             }
-            Ok(Commit::DiskFull) => self.look_at_disk(),
+            Ok(Commit::DiskFull) => self.shell.look_at_disk(),
             // Idle means that nothing is left to be written; what was may be on its way to the disk.
             Ok(Commit::Idle | Commit::InProgress) => {}
             Err(failed) => (self.shell.on_log_failure)(&failed),
-        }
-    }
-
-    /// Refuses producers while the disk is full, and says so when that begins and ends.
-    fn look_at_disk(&self) {
-        let Some(log) = self.shell.journal.log() else { return };
-        let (is_full, refused) = (log.is_disk_full(), &self.shell.engine.server.disk_full);
-        if refused.load(Relaxed) == is_full || refused.swap(is_full, Relaxed) == is_full {
-            return;
-        }
-        let reserve_bytes = log.status().reserve_bytes;
-        if is_full {
-            tracing::error!(
-                reserve_bytes,
-                "the disk is full: producers are refused, consumers have the reserve"
-            );
-        } else {
-            tracing::warn!(reserve_bytes, "the disk has room again: producers are let in");
         }
     }
 
@@ -577,7 +577,7 @@ impl EventLoop {
             if log.is_disk_full() && round.is_multiple_of(5) {
                 log.restock();
             }
-            self.look_at_disk();
+            self.shell.look_at_disk();
             let is_paused = server.pause.holds_until(true, now_ms).is_some();
             if server.active_expire.load(Relaxed) && !is_paused {
                 for shard in 0..crate::keyspace::SHARDS {

@@ -2,7 +2,8 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use millstream::aof::{
-    Commit, Contents, DirectoryId, LoadError, Log, Policy, Records, Recovery, Storage, Twin, open, read,
+    Commit, Contents, DirectoryId, LoadError, Log, Lsn, Policy, Records, Recovery, Storage, Twin, Unsynced,
+    open, read,
 };
 use std::sync::Arc;
 
@@ -74,6 +75,24 @@ pub(crate) fn send(log: &Log, value: &str) -> Command {
 /// Whether the long form of a test was asked for.
 pub(crate) fn long_form() -> bool {
     std::env::var_os("MILLSTREAM_LONG").is_some()
+}
+
+/// What a restart finds is a prefix of what was sent and holds all up to `promised`; then another write and another
+/// power cut.
+pub(crate) fn check_restart(twin: &Twin, sent: &[(Lsn, Command)], promised: Lsn, what: &str) {
+    let (log, found, _) = start(twin, Policy::Always).unwrap_or_else(|error| panic!("{what}: {error}"));
+    let shown = look(&twin.power_cut(Unsynced::Lost)).expect(what).0;
+    assert_eq!(shown, found, "{what}: what was shown after the restart was not durable");
+    let commands: Vec<_> = sent.iter().map(|(_, command)| command.clone()).collect();
+    assert!(commands.starts_with(&found), "{what}: {found:?} is not a prefix");
+    let must = sent.iter().filter(|(lsn, _)| *lsn <= promised).count();
+    assert!(found.len() >= must, "{what}: {} of {must} promised records are left", found.len());
+    let more = send(&log, "more");
+    drop(log);
+    let (log, again, _) = start(&twin.power_cut(Unsynced::Lost), Policy::Always).expect(what);
+    assert_eq!(again.split_last(), Some((&more, &found[..])), "{what}");
+    log.finish(NOW_MS).expect(what);
+    drop(log);
 }
 
 /// A small generator for tests that want many cases from one seed (xorshift).
